@@ -1,0 +1,48 @@
+"""Raw arrays of any device: which library owns one, and how activations lie in memory.
+
+An activation has the logical shape (N, C, H, W) and lies channels-last: its memory order
+is N, H, W, C, so that the channels of one pixel are neighbours. Such an array is an
+ordinary ndarray whose strides say so; `channels_last` makes one where it has to.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray, or cupy.ndarray once CuPy is installed
+
+
+def array_module(array: Array) -> ModuleType:
+    """The library that owns `array` (`xp` in the kernels): NumPy, or CuPy where it is loaded."""
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return cupy
+    return np
+
+
+def device_of(array: Array) -> str:
+    """`"cuda"` for a CuPy array, `"cpu"` for everything else."""
+    return "cpu" if array_module(array) is np else "cuda"
+
+
+def is_channels_last(array: Array) -> bool:
+    """Whether the pixels of (N, C, H, W) `array` are rows of adjacent channels at one fixed distance.
+
+    True for a whole channels-last array and for a channel slice of a larger one; such an array is
+    described completely by its first element and the distance between two pixels.
+    """
+    n, c, h, w = array.shape
+    size = array.itemsize
+    stride_n, stride_c, stride_h, stride_w = array.strides
+    pixel = stride_w if w > 1 else (stride_h if h > 1 else (stride_n if n > 1 else c * size))
+    return bool(
+        (c == 1 or stride_c == size)
+        and pixel >= c * size
+        and pixel % size == 0
+        and (h == 1 or stride_h == w * pixel)
+        and (n == 1 or stride_n == h * w * pixel)
+    )

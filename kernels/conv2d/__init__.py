@@ -1,0 +1,25 @@
+"""2-D convolution (cross-correlation, as everywhere in deep learning) and its two gradients.
+
+    y[n, k, p, q] = bias[k] + sum over c, r, s of
+                    x[n, c, p*stride - padding + r*dilation, q*stride - padding + s*dilation] * w[k, c, r, s]
+
+    forward(problem, x, weight, bias)          -> y        x (N,C,H,W), weight (K,C/groups,R,S), bias (K,) or
+                                                           None
+    input_gradient(problem, gy, weight)        -> gx       gy (N,K,P,Q); x outside of the image counts as zero
+    weight_gradient(problem, x, gy)            -> gweight  (K,C/groups,R,S), C-contiguous
+
+Activations may have any strides; results of the CPU variants lie channels-last. All arrays have
+`problem.dtype`. The three are linear in each argument and each other's derivatives: Dumoulin and
+Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
+"""
+
+from ..registry import Operation
+from .problem import Conv2dProblem
+
+forward = Operation("conv2d_forward", family="conv2d")
+input_gradient = Operation("conv2d_input_gradient", family="conv2d")
+weight_gradient = Operation("conv2d_weight_gradient", family="conv2d")
+
+from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+
+__all__ = ["Conv2dProblem", "cpu", "forward", "input_gradient", "reference", "weight_gradient"]

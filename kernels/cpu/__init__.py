@@ -1,0 +1,1 @@
+"""What the CPU variants share: compiled loops, matrix products, reused memory."""

@@ -1,0 +1,100 @@
+"""Memory that is used again: large arrays come from a pool and go back when the last view dies.
+
+The operating system maps and zeroes the pages of every large allocation anew, which on
+activations of tens of megabytes costs as much as computing them. A training step asks for
+the same sizes over and over, so the blocks of the last step serve the next.
+
+A block is handed out as an array whose base is the block itself; a weak reference to that
+array returns the block. NumPy keeps the array alive for as long as any view of it exists.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from bisect import bisect_left
+
+import numpy as np
+
+from ..arrays import Array, is_channels_last
+
+SMALLEST_POOLED = 1 << 16  # bytes; below this malloc is as fast
+LARGEST_WASTE = 1.25  # a block may be this much larger than what was asked for
+
+
+class BlockPool:
+    """Free blocks sorted by size. Best fit, and a new block where none fits well."""
+
+    def __init__(self) -> None:
+        self._sizes: list[int] = []
+        self._blocks: list[np.ndarray] = []
+        self.bytes_held = 0
+
+    def take(self, size: int) -> np.ndarray:
+        """A block of at least `size` bytes."""
+        position = bisect_left(self._sizes, size)
+        if position < len(self._sizes) and self._sizes[position] <= size * LARGEST_WASTE:
+            self._sizes.pop(position)
+            return self._blocks.pop(position)
+        self.bytes_held += size
+        return np.empty(size, np.uint8)
+
+    def give(self, block: np.ndarray) -> None:
+        """Put a block back."""
+        position = bisect_left(self._sizes, block.nbytes)
+        self._sizes.insert(position, block.nbytes)
+        self._blocks.insert(position, block)
+
+    def clear(self) -> None:
+        """Return the free blocks to the operating system."""
+        self.bytes_held -= sum(self._sizes)
+        self._sizes.clear()
+        self._blocks.clear()
+
+
+pool = BlockPool()
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """An uninitialised C-contiguous array, from the pool where it is large."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALLEST_POOLED:
+        return np.empty(shape, dtype)
+    block = pool.take(size)
+    # A memoryview between block and array keeps NumPy from collapsing the views' base past `array`.
+    array = np.frombuffer(memoryview(block)[:size], dtype).reshape(shape)
+    owner = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
+    weakref.finalize(owner, pool.give, block).atexit = False
+    return array
+
+
+def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype | type) -> np.ndarray:
+    """An uninitialised (N, C, H, W) array that lies channels-last."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def channels_last(array: Array) -> np.ndarray:
+    """`array` (N, C, H, W) as it is if it lies channels-last, else a channels-last copy."""
+    if is_channels_last(array):
+        return array
+    copy = empty_channels_last(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def pixel_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
+    """The memory of a channels-last (N, C, H, W) array as one flat contiguous array, and the distance
+    in elements from one pixel to the next.
+
+    Channel c of pixel p = (n*H + h)*W + w is `flat[p * distance + c]`. Kernels take this form because a flat
+    array compiles once for whole tensors and for channel slices alike, with vector loads along c.
+    """
+    n, c, h, w = array.shape
+    size = array.itemsize
+    stride_n, _, stride_h, stride_w = array.strides
+    pixel = stride_w if w > 1 else (stride_h if h > 1 else (stride_n if n > 1 else c * size))
+    length = ((n * h * w - 1) * pixel // size + c) if array.size else 0
+    flat = np.lib.stride_tricks.as_strided(array, (length,), (size,))
+    return flat, pixel // size

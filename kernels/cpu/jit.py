@@ -1,0 +1,49 @@
+"""How the CPU kernels are compiled: Numba, cached on disk, one thread pool.
+
+Loops over `prange` are the only parallelism; whatever runs inside them, BLAS included, uses
+one thread. Handing work between two thread pools costs milliseconds a layer.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+# Sums may be reordered into vector lanes and multiply-adds contracted; NaN and infinity keep their meaning.
+FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a serial function, to be called inside parallel kernels."""
+    return numba.njit(cache=True, fastmath=FAST_MATH, error_model="numpy", boundscheck=False)(function)
+
+
+def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel whose `numba.prange` loops run on all of minigrad's threads."""
+    return numba.njit(
+        cache=True, fastmath=FAST_MATH, error_model="numpy", boundscheck=False, parallel=True, nogil=True
+    )(function)
+
+
+def set_num_threads(count: int) -> None:
+    """Let the CPU kernels use `count` threads, at most the number of cores.
+
+    Raises:
+        ValueError: if `count` is not between 1 and the number of threads Numba was started with.
+    """
+    limit = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= limit:
+        raise ValueError(f"the number of threads must be between 1 and {limit}, got {count}")
+    numba.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads that the CPU kernels use."""
+    return int(numba.get_num_threads())
+
+
+if "MINIGRAD_NUM_THREADS" in os.environ:
+    set_num_threads(int(os.environ["MINIGRAD_NUM_THREADS"]))

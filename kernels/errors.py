@@ -1,0 +1,19 @@
+"""The errors a person can meet, each of them one clear sentence."""
+
+from __future__ import annotations
+
+
+class MinigradError(Exception):
+    """Base of every error that minigrad raises about what a person gave it."""
+
+
+class ShapeError(MinigradError, ValueError):
+    """Shapes, axes or window sizes that do not fit together."""
+
+
+class DTypeError(MinigradError, TypeError):
+    """A data type that the operation has no meaning for."""
+
+
+class KernelError(MinigradError, RuntimeError):
+    """A kernel variant that is unknown, or that cannot run the given problem."""

@@ -1,0 +1,202 @@
+"""Named variants of each op, and how one of them is chosen.
+
+An `Operation` is a contract with several implementations. Calling it with a problem and raw
+arrays picks one variant: the one a person asked for, or else the one with the highest
+priority among those that can run the problem on the arrays' device.
+
+    forward = Operation("conv2d_forward")
+
+    @forward.variant("winograd", device="cpu", priority=20, refuses=only_3x3)
+    def winograd(problem, x, weight, bias): ...
+
+    with use_kernels(conv2d_forward="winograd"):
+        y = forward(problem, x, weight, bias)
+
+A variant asked for by name that cannot run raises and says why; nothing falls back silently.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from .arrays import device_of
+from .errors import KernelError
+
+Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+Choice = tuple[str, ...]
+
+OPERATIONS: dict[str, Operation] = {}
+ENVIRONMENT_VARIABLE = "MINIGRAD_KERNELS"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One implementation of an operation.
+
+    `refuses(problem)` gives the reason why the variant cannot run a problem, or None where it can.
+    `priority` decides between variants that can run; it may depend on the problem.
+    """
+
+    name: str
+    device: str
+    function: Callable[..., Any]
+    refuses: Callable[[Any], str | None]
+    priority: int | Callable[[Any], int]
+
+    def rank(self, problem: Hashable) -> int:
+        return self.priority(problem) if callable(self.priority) else self.priority
+
+    def obstacle(self, problem: Hashable, device: str) -> str | None:
+        """Why this variant cannot run `problem` on `device`, or None."""
+        if self.device not in ("any", device):
+            return f"it runs on {self.device}, the arrays are on {device}"
+        return self.refuses(problem)
+
+
+class Operation:
+    """A kernel contract by name, with its variants.
+
+    `family` groups the operations of one op, so that `use_kernels(conv2d="reference")` can speak of its
+    forward and both its gradients at once.
+    """
+
+    def __init__(self, name: str, family: str | None = None) -> None:
+        self.name = name
+        self.family = family or name
+        self.variants: dict[str, Variant] = {}
+        self._selected: dict[tuple[Hashable, str, Choice], Variant] = {}
+        OPERATIONS[name] = self
+
+    def variant(
+        self,
+        name: str,
+        device: str,
+        priority: int | Callable[[Any], int] = 0,
+        refuses: Callable[[Any], str | None] = lambda problem: None,
+    ) -> Callable[[Implementation], Implementation]:
+        """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any"."""
+
+        def register(function: Implementation) -> Implementation:
+            if name == AUTO or name in self.variants:
+                raise KernelError(f"{self.name}: the variant name {name!r} is taken")
+            self.variants[name] = Variant(name, device, function, refuses, priority)
+            self._selected.clear()
+            return function
+
+        return register
+
+    def select(self, problem: Hashable, device: str) -> Variant:
+        """The variant that will run `problem` on `device`."""
+        choice = _chosen.get().get(self.name) or _defaults.get(self.name, (AUTO,))
+        key = (problem, device, choice)
+        selected = self._selected.get(key)
+        if selected is None:
+            selected = self._selected[key] = self._select(problem, device, choice)
+        return selected
+
+    def able(self, problem: Hashable, device: str) -> list[Variant]:
+        """Every variant that can run `problem` on `device`, best first."""
+        able = [v for v in self.variants.values() if v.obstacle(problem, device) is None]
+        return sorted(able, key=lambda variant: -variant.rank(problem))
+
+    def _select(self, problem: Hashable, device: str, choice: Choice) -> Variant:
+        able = self.able(problem, device)
+        obstacles = []
+        for name in choice:
+            if name == AUTO and able:
+                return able[0]
+            if name != AUTO:
+                obstacle = self.variants[name].obstacle(problem, device)
+                if obstacle is None:
+                    return self.variants[name]
+                obstacles.append(f"variant {name!r} cannot run {problem}: {obstacle}")
+        reason = "; ".join(obstacles) or f"no variant runs {problem} on {device}"
+        names = ", ".join(variant.name for variant in able) or "none"
+        raise KernelError(f"{self.name}: {reason} (variants that can: {names})")
+
+    def __call__(self, problem: Hashable, *arrays: Any, **options: Any) -> Any:
+        first = arrays[0][0] if isinstance(arrays[0], list | tuple) else arrays[0]
+        return self.select(problem, device_of(first)).function(problem, *arrays, **options)
+
+    def __repr__(self) -> str:
+        return f"Operation({self.name!r}, variants={list(self.variants)})"
+
+
+_defaults: dict[str, Choice] = {}
+_chosen: ContextVar[Mapping[str, Choice]] = ContextVar("minigrad_kernels", default=MappingProxyType({}))
+
+
+def parse_choices(text: str, source: str) -> dict[str, Choice]:
+    """`"conv2d=winograd|auto,concat=reference"` as a mapping; `source` names the text in errors."""
+    choices: dict[str, Choice] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, variants = item.partition("=")
+        if not equals:
+            name, variants = "all", item
+        if not variants.strip():
+            raise KernelError(
+                f"{source}: {item!r} names no variant; write OP=VARIANT, as in conv2d=reference"
+            )
+        choices[name.strip()] = tuple(variant.strip() for variant in variants.split("|"))
+    return choices
+
+
+def resolve(choices: Mapping[str, str | Choice], source: str = "use_kernels") -> dict[str, Choice]:
+    """Expand families and "all" to single operations, and refuse names that do not exist."""
+    resolved: dict[str, Choice] = {}
+    for name, given in choices.items():
+        choice = (given,) if isinstance(given, str) else tuple(given)
+        operations = [op for op in OPERATIONS.values() if name in ("all", op.family, op.name)]
+        if not operations:
+            known = ", ".join(sorted({op.family for op in OPERATIONS.values()} | OPERATIONS.keys()))
+            raise KernelError(f"{source}: there is no operation {name!r}; there are: {known}")
+        for variant in choice:
+            if variant != AUTO and not any(variant in op.variants for op in operations):
+                known = ", ".join(sorted({v for op in operations for v in op.variants}))
+                raise KernelError(f"{source}: {name} has no variant {variant!r}; it has: {known}, {AUTO}")
+        for op in operations:
+            # Within a family, an operation that has no variant of that name keeps its own choice.
+            available = tuple(variant for variant in choice if variant == AUTO or variant in op.variants)
+            if available:
+                resolved[op.name] = available
+    return resolved
+
+
+@contextmanager
+def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choice) -> Iterator[None]:
+    """Choose kernel variants by name inside a `with` block.
+
+    Args:
+        everything: a variant for every operation that has one of that name, such as `"reference"`.
+        choices: operation or family = variant, or a tuple of variants in order of preference, where
+            `"auto"` stands for the default choice: `use_kernels(conv2d=("winograd", "auto"))`.
+
+    Raises:
+        KernelError: at once where a name does not exist; at the call where the variant cannot run.
+    """
+    requested: dict[str, str | Choice] = dict(choices)
+    if everything is not None:
+        requested = {"all": everything, **requested}
+    token = _chosen.set({**_chosen.get(), **resolve(requested)})
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def set_default_kernels(text: str, source: str) -> None:
+    """Choose variants for the rest of the program, in the syntax of the flag and the environment variable."""
+    _defaults.update(resolve(parse_choices(text, source), source))
+
+
+def read_environment() -> None:
+    """Apply MINIGRAD_KERNELS; called once, when every operation has been registered."""
+    text = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    set_default_kernels(text, f"environment variable {ENVIRONMENT_VARIABLE}")
