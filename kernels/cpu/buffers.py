@@ -55,7 +55,7 @@ class BlockPool:
 pool = BlockPool()
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+def empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     """An uninitialised C-contiguous array, from the pool where it is large."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -63,13 +63,13 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         return np.empty(shape, dtype)
     block = pool.take(size)
     # A memoryview between block and array keeps NumPy from collapsing the views' base past `array`.
-    array = np.frombuffer(memoryview(block)[:size], dtype).reshape(shape)
+    array = np.frombuffer(block.data[:size], dtype).reshape(shape)
     owner = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
     weakref.finalize(owner, pool.give, block).atexit = False
     return array
 
 
-def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype | type) -> np.ndarray:
+def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype | type | str) -> np.ndarray:
     """An uninitialised (N, C, H, W) array that lies channels-last."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
@@ -93,8 +93,9 @@ def pixel_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
     """
     n, c, h, w = array.shape
     size = array.itemsize
+    if array.size == 0:
+        return np.empty(0, array.dtype), c
     stride_n, _, stride_h, stride_w = array.strides
     pixel = stride_w if w > 1 else (stride_h if h > 1 else (stride_n if n > 1 else c * size))
-    length = ((n * h * w - 1) * pixel // size + c) if array.size else 0
-    flat = np.lib.stride_tricks.as_strided(array, (length,), (size,))
-    return flat, pixel // size
+    length = (n * h * w - 1) * pixel // size + c
+    return np.lib.stride_tricks.as_strided(array, (length,), (size,)), pixel // size

@@ -7,6 +7,8 @@ where it lies), transposes, and accumulation into the output.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  (loads the BLAS that Numba will call)
 from numba import types
@@ -15,22 +17,25 @@ from threadpoolctl import ThreadpoolController
 
 from .jit import jit
 
-_blas_gemm = types.ExternalFunction("numba_xxgemm", types.int32(*[types.int8] * 3, *[types.intp] * 11))
+_blas_gemm: Callable[..., int] = types.ExternalFunction(
+    "numba_xxgemm", types.int32(*[types.int8] * 3, *[types.intp] * 11)
+)
 _NO_TRANSPOSE, _TRANSPOSE = np.int8(ord("n")), np.int8(ord("t"))
 
 
-def _kind(array: np.ndarray) -> None:
+def _kind(array: np.ndarray) -> np.int8:
     """BLAS's letter for the element type; defined for compiled code below."""
+    raise NotImplementedError
 
 
 @overload(_kind)
-def _kind_of_type(array):  # type: ignore[no-untyped-def]
+def _kind_of_type(array: types.Array) -> Callable[[types.Array], np.int8]:
     letter = np.int8(ord({types.float32: "s", types.float64: "d"}[array.dtype]))
     return lambda array: letter
 
 
 @jit
-def gemm(
+def gemm(  # type: ignore[no-untyped-def]
     m,
     n,
     k,
@@ -46,7 +51,7 @@ def gemm(
     c,
     c_offset,
     c_row,
-):  # type: ignore[no-untyped-def]  # noqa: E501
+):
     """C[m, n] (+)= A[m, k] @ B[k, n], all row-major inside flat arrays; `x_row` is the distance between rows.
 
     With `a_transposed`, A is stored as [k, m]; with `b_transposed`, B is stored as [n, k].

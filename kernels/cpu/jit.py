@@ -34,7 +34,7 @@ def set_num_threads(count: int) -> None:
     Raises:
         ValueError: if `count` is not between 1 and the number of threads Numba was started with.
     """
-    limit = numba.config.NUMBA_NUM_THREADS
+    limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if not 1 <= count <= limit:
         raise ValueError(f"the number of threads must be between 1 and {limit}, got {count}")
     numba.set_num_threads(count)
