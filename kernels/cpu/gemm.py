@@ -23,13 +23,13 @@ _blas_gemm: Callable[..., int] = types.ExternalFunction(
 _NO_TRANSPOSE, _TRANSPOSE = np.int8(ord("n")), np.int8(ord("t"))
 
 
-def _kind(array: np.ndarray) -> np.int8:
+def _kind(array):  # type: ignore[no-untyped-def]
     """BLAS's letter for the element type; defined for compiled code below."""
     raise NotImplementedError
 
 
 @overload(_kind)
-def _kind_of_type(array: types.Array) -> Callable[[types.Array], np.int8]:
+def _kind_of_type(array):  # type: ignore[no-untyped-def]
     letter = np.int8(ord({types.float32: "s", types.float64: "d"}[array.dtype]))
     return lambda array: letter
 
