@@ -1,0 +1,28 @@
+"""Batch normalisation of (N, C, H, W) activations, one mean and variance a channel, with or without ReLU.
+
+    y = weight * (x - mean) * inverse_std + bias,    inverse_std = 1 / sqrt(variance + epsilon)
+
+    forward_training(problem, x, weight, bias)                    -> y, mean, inverse_std
+    forward_evaluation(problem, x, weight, bias, mean, variance)  -> y
+    backward_training(problem, gy, x, weight, bias, mean, inverse_std)  -> gx, gweight, gbias
+
+`forward_training` takes mean and (biased) variance over N, H and W; `forward_evaluation` is given them.
+With `problem.relu`, y becomes max(0, y) in the same pass (NaN stays NaN), and `backward_training`
+finds where y was cut by computing it again from x: nothing but x itself is kept. x, y, gx and gy
+are (N,C,H,W) of any strides, everything else is (C,); all of `problem.dtype`. Statistics are
+accumulated in float64 and in an order that depends only on the shape, so the same input gives the
+same bits with any number of threads.
+
+Ioffe and Szegedy, "Batch normalization", arXiv 1502.03167, algorithm 1 and the gradients below it.
+"""
+
+from ..registry import Operation
+from .problem import BatchNormProblem
+
+forward_training = Operation("batch_norm_forward_training", family="batch_norm")
+forward_evaluation = Operation("batch_norm_forward_evaluation", family="batch_norm")
+backward_training = Operation("batch_norm_backward_training", family="batch_norm")
+
+from . import reference  # noqa: E402  (it registers its variants on the operations above)
+
+__all__ = ["BatchNormProblem", "backward_training", "forward_evaluation", "forward_training", "reference"]

@@ -1,0 +1,17 @@
+"""Joining arrays along one axis.
+
+    forward(problem, arrays) -> array      arrays: a tuple with the shapes of `problem.shapes`, of any strides
+
+The result may share memory with the arguments: where the arrays are adjacent slices of one
+buffer in order, as the branches of an Inception module can be, it is a view of that buffer and nothing is
+copied. Otherwise (N, C, H, W) arrays joined along the channels give an array that lies channels-last.
+"""
+
+from ..registry import Operation
+from .problem import ConcatProblem
+
+forward = Operation("concat")
+
+from . import reference  # noqa: E402  (it registers its variant on the operation above)
+
+__all__ = ["ConcatProblem", "forward", "reference"]

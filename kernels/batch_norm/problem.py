@@ -1,0 +1,36 @@
+"""The shape of a batch normalisation, as one hashable value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ShapeError
+
+
+@dataclass(frozen=True)
+class BatchNormProblem:
+    """Normalisation of an input of `shape` (N, C, H, W); `relu` asks for max(0, y) in the same pass.
+
+    Raises:
+        ShapeError: if the shape has no channel or pixel, or epsilon is negative.
+    """
+
+    shape: tuple[int, int, int, int]
+    epsilon: float = 1e-5
+    relu: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if len(self.shape) != 4 or min(self.shape[1:]) < 1:
+            raise ShapeError(
+                "batch_norm: the input must be (N, C, H, W) with at least one channel and pixel, "
+                f"got {self.shape}"
+            )
+        if self.epsilon < 0:
+            raise ShapeError(f"batch_norm: epsilon must not be negative, got {self.epsilon}")
+
+    @property
+    def count(self) -> int:
+        """Number of values that a channel's mean is taken over: N * H * W."""
+        n, _, h, w = self.shape
+        return n * h * w

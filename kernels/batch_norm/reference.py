@@ -1,0 +1,62 @@
+"""The definition of right: the paper's formulas on whole arrays."""
+
+from __future__ import annotations
+
+from ..arrays import Array, array_module
+from . import backward_training, forward_evaluation, forward_training
+from .problem import BatchNormProblem
+
+
+def _by_channel(array: Array) -> Array:
+    """(C,) as (C, 1, 1), to meet (N, C, H, W)."""
+    return array.reshape(-1, 1, 1)
+
+
+def _affine(problem: BatchNormProblem, x: Array, mean: Array, scale: Array, bias: Array) -> Array:
+    y = (x - _by_channel(mean)) * _by_channel(scale) + _by_channel(bias)
+    return array_module(x).maximum(y, 0) if problem.relu else y
+
+
+@forward_training.variant("reference", device="any")
+def forward_training_reference(
+    problem: BatchNormProblem, x: Array, weight: Array, bias: Array
+) -> tuple[Array, Array, Array]:
+    xp = array_module(x)
+    axes = (0, 2, 3)
+    mean = x.mean(axes, dtype=xp.float64)
+    # From the centred values: the mean of squares less the squared mean would cancel where the mean is large.
+    variance = ((x - _by_channel(mean)) ** 2).mean(axes, dtype=xp.float64)
+    inverse_std = (1 / xp.sqrt(variance + problem.epsilon)).astype(x.dtype)
+    mean = mean.astype(x.dtype)
+    return _affine(problem, x, mean, weight * inverse_std, bias), mean, inverse_std
+
+
+@forward_evaluation.variant("reference", device="any")
+def forward_evaluation_reference(
+    problem: BatchNormProblem, x: Array, weight: Array, bias: Array, mean: Array, variance: Array
+) -> Array:
+    scale = weight / array_module(x).sqrt(variance + x.dtype.type(problem.epsilon))
+    return _affine(problem, x, mean, scale, bias)
+
+
+@backward_training.variant("reference", device="any")
+def backward_training_reference(
+    problem: BatchNormProblem,
+    gy: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    inverse_std: Array,
+) -> tuple[Array, Array, Array]:
+    xp = array_module(x)
+    scale = weight * inverse_std
+    if problem.relu:
+        gy = xp.where(_affine(problem, x, mean, scale, bias) <= 0, gy.dtype.type(0), gy)
+    normalised = (x - _by_channel(mean)) * _by_channel(inverse_std)
+    gbias = gy.sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
+    gweight = (gy * normalised).sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
+    through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / x.dtype.type(
+        problem.count
+    )
+    return _by_channel(scale) * (gy - through_statistics), gweight, gbias

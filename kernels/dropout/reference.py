@@ -1,0 +1,16 @@
+"""The definition of right: the words of all elements at once."""
+
+from __future__ import annotations
+
+from .. import philox
+from ..arrays import Array, array_module
+from . import forward
+from .problem import DropoutProblem
+
+
+@forward.variant("reference", device="any")
+def forward_reference(problem: DropoutProblem, x: Array, seed: int, offset: int) -> Array:
+    xp = array_module(x)
+    words = philox.words(seed, offset, problem.blocks, xp).reshape(-1)[: problem.size]
+    factors = (words >= problem.threshold) * x.dtype.type(problem.scale)
+    return x * factors.astype(x.dtype).reshape(x.shape)

@@ -1,0 +1,89 @@
+"""The definition of right: one parameter after the other, the formulas as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+from ..arrays import Array, array_module
+from . import adam, rmsprop, sgd, squared_norm
+from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+
+Arrays = Sequence[Array]
+
+
+def _direction(problem: SgdProblem | AdamProblem | RmspropProblem, p: Array, g: Array) -> Array:
+    """The gradient to descend along, coupled weight decay included."""
+    g = -g if problem.maximize else g
+    decoupled = isinstance(problem, AdamProblem) and problem.decoupled
+    return g if decoupled or not problem.weight_decay else g + problem.weight_decay * p
+
+
+@sgd.variant("reference", device="any")
+def sgd_reference(
+    problem: SgdProblem,
+    parameters: Arrays,
+    gradients: Arrays,
+    momenta: Arrays,
+    learning_rate: float,
+    steps: Sequence[int],
+) -> None:
+    momentum = problem.momentum
+    for p, g, buffer, step in zip(parameters, gradients, momenta or repeat(None), steps, strict=False):
+        g = _direction(problem, p, g)
+        if momentum:
+            buffer[...] = g if step == 1 else momentum * buffer + (1 - problem.dampening) * g
+            g = g + momentum * buffer if problem.nesterov else buffer
+        p -= learning_rate * g
+
+
+@adam.variant("reference", device="any")
+def adam_reference(
+    problem: AdamProblem,
+    parameters: Arrays,
+    gradients: Arrays,
+    first_moments: Arrays,
+    second_moments: Arrays,
+    learning_rate: float,
+    steps: Sequence[int],
+) -> None:
+    b1, b2 = problem.betas
+    for p, g, m, v, step in zip(parameters, gradients, first_moments, second_moments, steps, strict=True):
+        g = _direction(problem, p, g)
+        if problem.decoupled:
+            p *= 1 - learning_rate * problem.weight_decay
+        m[...] = b1 * m + (1 - b1) * g
+        v[...] = b2 * v + (1 - b2) * g * g
+        standard = array_module(v).sqrt(v / (1 - b2**step)) + problem.epsilon
+        p -= learning_rate * (m / (1 - b1**step)) / standard
+
+
+@rmsprop.variant("reference", device="any")
+def rmsprop_reference(
+    problem: RmspropProblem,
+    parameters: Arrays,
+    gradients: Arrays,
+    square_averages: Arrays,
+    momenta: Arrays,
+    gradient_averages: Arrays,
+    learning_rate: float,
+) -> None:
+    alpha = problem.alpha
+    state = zip(square_averages, momenta or repeat(None), gradient_averages or repeat(None), strict=False)
+    for p, g, (v, buffer, average) in zip(parameters, gradients, state, strict=True):
+        g = _direction(problem, p, g)
+        v[...] = alpha * v + (1 - alpha) * g * g
+        variance = v
+        if problem.centered:
+            average[...] = alpha * average + (1 - alpha) * g
+            variance = v - average * average
+        g = g / (array_module(v).sqrt(variance) + problem.epsilon)
+        if problem.momentum:
+            buffer[...] = problem.momentum * buffer + g
+            g = buffer
+        p -= learning_rate * g
+
+
+@squared_norm.variant("reference", device="any")
+def squared_norm_reference(problem: SquaredNormProblem, gradients: Arrays) -> float:
+    return sum(float((array_module(g).square(g, dtype="float64")).sum()) for g in gradients)
