@@ -1,0 +1,376 @@
+"""Operations that move elements without changing them: each one's gradient moves them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function, apply
+from ..kernels import concat as concat_kernels
+from ..kernels.arrays import Array, array_module
+from ..kernels.errors import DTypeError, ShapeError
+from ..tensor import Tensor
+from .elementwise import as_operands
+
+
+def _axis(axis: int, ndim: int, name: str) -> int:
+    if not -ndim <= axis < ndim:
+        raise ShapeError(f"{name}: axis {axis} does not exist in {ndim} dimensions")
+    return axis % ndim
+
+
+class Reshape(Function):
+    saves_inputs = False
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        self.input_shape = x.shape
+        try:
+            return x.reshape(self.shape)
+        except ValueError as error:
+            raise ShapeError(f"reshape: shape {x.shape} has {x.size} elements, {self.shape} has not") from error
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return reshape(gradient, self.input_shape)
+
+
+class PermuteDims(Function):
+    saves_inputs = False
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: Array) -> Array:
+        return x.transpose(self.axes)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return permute_dims(gradient, tuple(int(i) for i in np.argsort(self.axes)))
+
+
+class BroadcastTo(Function):
+    saves_inputs = False
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        try:
+            return array_module(x).broadcast_to(x, self.shape)
+        except ValueError as error:
+            raise ShapeError(f"broadcast_to: shape {x.shape} does not stretch to {self.shape}") from error
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return gradient  # the base class sums over the stretched axes
+
+
+class Index(Function):
+    """x[index], for any index that NumPy has. An element that is read twice gets both gradients."""
+
+    saves_inputs = False
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return x[self.index]
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return apply(IndexAdd(self.index, self.shape), gradient)
+
+
+class IndexAdd(Function):
+    """Zeros of `shape`, with the input added at `index`: the derivative of `Index`, and the reverse."""
+
+    saves_inputs = False
+
+    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
+        self.index, self.shape = index, shape
+
+    def forward(self, values: Array) -> Array:
+        xp = array_module(values)
+        result = xp.zeros(self.shape, values.dtype)
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in parts):
+            xp.add.at(result, self.index, values)  # integer arrays may name an element twice
+        else:
+            result[self.index] = values
+        return result
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return apply(Index(self.index), gradient)
+
+
+class Flip(Function):
+    saves_inputs = False
+
+    def __init__(self, axes: int | tuple[int, ...] | None) -> None:
+        self.axes = axes
+
+    def forward(self, x: Array) -> Array:
+        return array_module(x).flip(x, self.axes)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return flip(gradient, self.axes)
+
+
+class Roll(Function):
+    saves_inputs = False
+
+    def __init__(self, shift: Any, axis: Any) -> None:
+        self.shift, self.axis = shift, axis
+
+    def forward(self, x: Array) -> Array:
+        return array_module(x).roll(x, self.shift, self.axis)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        back = tuple(-s for s in self.shift) if isinstance(self.shift, tuple) else -self.shift
+        return roll(gradient, back, self.axis)
+
+
+class Pad(Function):
+    saves_inputs = False
+
+    def __init__(self, widths: tuple[tuple[int, int], ...], value: float) -> None:
+        self.widths, self.value = widths, value
+
+    def forward(self, x: Array) -> Array:
+        self.inside = tuple(slice(before, before + n) for (before, _), n in zip(self.widths, x.shape, strict=True))
+        return array_module(x).pad(x, self.widths, constant_values=self.value)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return gradient[self.inside]
+
+
+class Concat(Function):
+    saves_inputs = False
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays: Array) -> Array:
+        problem = concat_kernels.ConcatProblem(
+            tuple(tuple(a.shape) for a in arrays), self.axis, arrays[0].dtype.name
+        )
+        self.ends = np.cumsum([a.shape[self.axis] for a in arrays])
+        return concat_kernels.forward(problem, arrays)
+
+    def backward(self, gradient: Tensor) -> list[Tensor]:
+        starts = [0, *self.ends[:-1]]
+        before = (slice(None),) * self.axis
+        return [
+            gradient[(*before, slice(int(start), int(end)))] for start, end in zip(starts, self.ends, strict=True)
+        ]
+
+
+class Copy(Function):
+    saves_inputs = False
+
+    def forward(self, x: Array) -> Array:
+        return x.copy()
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def reshape(x: Any, *shape: Any) -> Tensor:
+    """The same elements in another shape, in row-major order; one size may be -1.
+
+    Raises:
+        ShapeError: if the number of elements differs.
+    """
+    (x,) = as_operands((x,))
+    sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
+    return apply(Reshape(tuple(int(n) for n in sizes)), x)
+
+
+def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    """The axes from `start_axis` to `end_axis`, both included, as one."""
+    start, end = _axis(start_axis, x.ndim, "flatten"), _axis(end_axis, x.ndim, "flatten")
+    merged = int(np.prod(x.shape[start : end + 1]))
+    return reshape(x, (*x.shape[:start], merged, *x.shape[end + 1 :]))
+
+
+def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
+    """The axes in another order: axis i of the result is axis `axes[i]` of `x`. A view.
+
+    Raises:
+        ShapeError: if `axes` is not a permutation of all axes.
+    """
+    (x,) = as_operands((x,))
+    order = tuple(_axis(a, x.ndim, "permute_dims") for a in axes)
+    if sorted(order) != list(range(x.ndim)):
+        raise ShapeError(f"permute_dims: {tuple(axes)} is not an order of the {x.ndim} axes of shape {x.shape}")
+    return apply(PermuteDims(order), x)
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    """The last two axes exchanged."""
+    if x.ndim < 2:
+        raise ShapeError(f"matrix_transpose: at least two axes are needed, the shape is {x.shape}")
+    return permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+
+
+def expand_dims(x: Any, axis: int = 0) -> Tensor:
+    """A new axis of size 1 at position `axis`."""
+    (x,) = as_operands((x,))
+    axis = _axis(axis, x.ndim + 1, "expand_dims")
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """Without the axes named, which must have size 1; without all such axes if None.
+
+    Raises:
+        ShapeError: if a named axis has another size.
+    """
+    (x,) = as_operands((x,))
+    if axis is None:
+        axes = {i for i, n in enumerate(x.shape) if n == 1}
+    else:
+        axes = {_axis(a, x.ndim, "squeeze") for a in ((axis,) if isinstance(axis, int) else axis)}
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ShapeError(f"squeeze: axis {a} has size {x.shape[a]}, not 1, in shape {x.shape}")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
+
+
+def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+    """`x` stretched to `shape` by NumPy's rules. A view that cannot be written to."""
+    (x,) = as_operands((x,))
+    return apply(BroadcastTo(tuple(shape)), x)
+
+
+def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
+    """The arrays one after another along an existing axis; all flattened if `axis` is None.
+
+    Raises:
+        ShapeError: if the other axes differ, or there is no array.
+    """
+    tensors = _several(arrays, "concat")
+    if axis is None:
+        tensors, axis = [reshape(x, (-1,)) for x in tensors], 0
+    axis = _axis(axis, tensors[0].ndim, "concat")
+    dtype = np.result_type(*[x.dtype for x in tensors])
+    return apply(Concat(axis), *[x if x.dtype == dtype else x.astype(dtype) for x in tensors])
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """Arrays of one shape along a new axis.
+
+    Raises:
+        ShapeError: if the shapes differ, or there is no array.
+    """
+    tensors = _several(arrays, "stack")
+    if len({x.shape for x in tensors}) != 1:
+        raise ShapeError(f"stack: the shapes must be equal, got {', '.join(str(x.shape) for x in tensors)}")
+    axis = _axis(axis, tensors[0].ndim + 1, "stack")
+    return concat([expand_dims(x, axis) for x in tensors], axis)
+
+
+def _several(arrays: Sequence[Any], name: str) -> list[Tensor]:
+    tensors = [as_operands((x,))[0] for x in arrays]
+    tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in tensors]
+    if not tensors:
+        raise ShapeError(f"{name}: at least one array is needed")
+    return tensors
+
+
+def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The elements in reverse order along `axis`, along all axes if None."""
+    (x,) = as_operands((x,))
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return apply(Flip(tuple(_axis(a, x.ndim, "flip") for a in axes)), x)
+
+
+def roll(x: Any, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Tensor:
+    """The elements moved along `axis`, those that leave coming in again at the other end."""
+    (x,) = as_operands((x,))
+    for a in () if axis is None else (axis,) if isinstance(axis, int) else axis:
+        _axis(a, x.ndim, "roll")
+    return apply(Roll(shift, axis), x)
+
+
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
+    """Elements added at both ends of the axes, as `numpy.pad` does.
+
+    Args:
+        pad_width: n, (before, after), or a pair an axis.
+        mode: "constant", "edge", "reflect", "symmetric" or "wrap".
+
+    Raises:
+        ShapeError: for another mode, or widths that are negative or do not fit the axes.
+    """
+    (x,) = as_operands((x,))
+    try:
+        widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)))
+    except ValueError as error:
+        raise ShapeError(
+            f"pad: pad_width {pad_width} does not fit the {x.ndim} axes of shape {x.shape}"
+        ) from error
+    if any(w < 0 for pair in widths for w in pair):
+        raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
+    if mode == "constant":
+        return apply(Pad(widths, constant_values), x)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ShapeError(f"pad: there is no mode {mode!r}; use constant, edge, reflect, symmetric or wrap")
+    for axis, pair in enumerate(widths):
+        if any(pair):
+            x = take(x, np.pad(np.arange(x.shape[axis]), pair, mode=mode), axis)  # type: ignore[call-overload]
+    return x
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
+    """The elements at integer `indices` along `axis`, which may be left out for one dimension.
+
+    Raises:
+        DTypeError: if the indices are not integers.
+        IndexError: if an index is outside of the axis.
+    """
+    (x,) = as_operands((x,))
+    indices = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
+    if indices.dtype.kind not in "iu":
+        raise DTypeError(f"take: indices must be integers, not {indices.dtype}")
+    if axis is None:
+        if x.ndim != 1:
+            raise ShapeError(f"take: name an axis of the {x.ndim} dimensions of shape {x.shape}")
+        axis = 0
+    return getitem(x, (*(slice(None),) * _axis(axis, x.ndim, "take"), indices))
+
+
+def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
+    """For each position of `indices` (with the axes of `x`), the element of `x` at that index of `axis`."""
+    indices = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
+    axis = _axis(axis, x.ndim, "take_along_axis")
+    shape = np.broadcast_shapes(indices.shape, tuple(1 if i == axis else n for i, n in enumerate(x.shape)))
+    grid = [x.xp.arange(n).reshape((-1,) + (1,) * (x.ndim - 1 - i)) for i, n in enumerate(shape)]
+    grid[axis] = indices
+    return getitem(x, tuple(grid))
+
+
+def getitem(x: Tensor, index: Any) -> Tensor:
+    """x[index] with all of NumPy's indexing: integers, slices, `...`, None, boolean and integer arrays.
+
+    Raises:
+        IndexError: if an index is outside of its axis, or not an index at all.
+    """
+    parts = tuple(_as_index(i) for i in index) if isinstance(index, tuple) else _as_index(index)
+    try:
+        return apply(Index(parts), x)
+    except IndexError as error:
+        raise IndexError(f"index {index} into a Tensor of shape {x.shape}: {error}") from None
+
+
+def _as_index(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.data
+    return np.asarray(part) if isinstance(part, list) else part
+
+
+def copy(x: Tensor) -> Tensor:
+    """The same values in memory of their own; gradients flow through."""
+    return apply(Copy(), x)

@@ -1,0 +1,296 @@
+"""The Tensor: an array that may be on the tape.
+
+Only what every Tensor is stands here. Operators and methods that compute are attached by
+`minigrad.ops.methods`, so that this file depends on no operation.
+"""
+
+from __future__ import annotations
+
+import weakref
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .kernels.arrays import Array, array_module, device_of
+from .kernels.errors import DTypeError, MinigradError, ShapeError
+
+if TYPE_CHECKING:
+    from .autograd import Function
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether values of `dtype` are real numbers that a gradient can flow through (bfloat16 included)."""
+    return np.dtype(dtype).kind == "f" or np.dtype(dtype).name == "bfloat16"
+
+
+class Tensor:
+    """An n-dimensional array with a place on the tape.
+
+    Attributes:
+        data: the raw array (NumPy's on a CPU, CuPy's on a GPU), shared, not copied.
+        requires_grad: whether gradients flow to or through this Tensor.
+        grad: the gradient that `backward` added up, of the same shape and dtype, or None. Only for leaves.
+        node: the Function that made this Tensor, or None for a leaf.
+
+    Raises:
+        DTypeError: if a gradient is required of anything but real numbers, or `data` holds objects.
+    """
+
+    __slots__ = ("__weakref__", "_readers", "data", "grad", "node", "requires_grad")
+    __array_priority__ = 1000.0
+
+    def __init__(self, data: Array, requires_grad: bool = False, node: Function | None = None) -> None:
+        if not hasattr(data, "strides"):
+            data = np.asarray(data)
+        if data.dtype.kind in "OUSM":
+            raise DTypeError(f"a Tensor holds numbers or booleans, not {data.dtype} (from {type(data).__name__})")
+        if requires_grad and not is_floating(data.dtype):
+            raise DTypeError(f"only real numbers can require a gradient, not {data.dtype}")
+        self.data: Array = data if isinstance(data, np.ndarray) or data.ndim else np.asarray(data)
+        self.requires_grad = requires_grad or node is not None
+        self.grad: Tensor | None = None
+        self.node = node
+        self._readers: list[weakref.ref[Function]] | None = None
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self.data.size)
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def device(self) -> str:
+        """`"cpu"` or `"cuda"`."""
+        return device_of(self.data)
+
+    @property
+    def xp(self) -> ModuleType:
+        """The library that owns the data: numpy or cupy."""
+        return array_module(self.data)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this Tensor."""
+        return self.node is None
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("a Tensor without axes has no length")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        text = np.array2string(self.numpy(), prefix="tensor(", separator=", ", threshold=200, edgeitems=3)
+        notes = [] if self.dtype.name in ("float32", "int64", "bool") else [f"dtype={self.dtype.name}"]
+        if self.device != "cpu":
+            notes.append(f"device={self.device!r}")
+        if self.size > 200 or self.size == 0:
+            notes.append(f"shape={self.shape}")
+        if self.node is not None:
+            notes.append(f"from {self.node.name}")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"tensor({', '.join([text, *notes])})"
+
+    __hash__ = object.__hash__
+
+    # What leaves it
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array: the very memory on a CPU, a copy from a GPU. It is off the tape."""
+        return self.data if self.device == "cpu" else self.data.get()  # type: ignore[no-any-return]
+
+    def item(self) -> float | int | bool:
+        """The single value as a Python number.
+
+        Raises:
+            ShapeError: if there is not exactly one element.
+        """
+        if self.size != 1:
+            raise ShapeError(f"item() takes one element out of a Tensor that has one; this has shape {self.shape}")
+        return self.data.item()  # type: ignore[no-any-return]
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self.numpy().tolist()
+
+    def detach(self) -> Tensor:
+        """The same memory as a Tensor that is off the tape."""
+        other = Tensor(self.data)
+        if self._readers is None:
+            self._readers = []
+        other._readers = self._readers
+        return other
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DTypeError(f"only an integer Tensor can be an index, not {self.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device != "cuda":
+            raise AttributeError("only a Tensor on a GPU has a __cuda_array_interface__")
+        return self.data.__cuda_array_interface__  # type: ignore[no-any-return]
+
+    # Its place on the tape
+
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Add the gradient of this Tensor with respect to every leaf to the leaf's `.grad`.
+
+        Args:
+            gradient: the gradient of what follows with respect to this Tensor, of its shape; 1 if left
+                out, which only a single number may.
+            retain_graph: keep the graph for another pass; by default only where `create_graph` is set.
+            create_graph: record the pass itself, so that `.grad` can be differentiated again.
+
+        Raises:
+            GraphError: if no gradient can flow, or an earlier pass freed the graph.
+            ShapeError: if `gradient` has another shape.
+        """
+        from .autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph)
+
+    def note_reader(self, reader: weakref.ref[Function]) -> None:
+        """Remember that a Function on the tape will read these values when it goes back."""
+        if self._readers is None:
+            self._readers = []
+        elif len(self._readers) > 8:  # parameters are read at every step: forget the readers that are gone
+            self._readers[:] = [known for known in self._readers if _is_waiting(known)]
+        self._readers.append(reader)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Assign in place, where nothing on the tape can notice.
+
+        Raises:
+            TypeError: if this Tensor is on the tape, or a recorded operation still needs its values.
+        """
+        from .autograd import is_grad_enabled
+
+        waiting = next((name for name in map(_is_waiting, self._readers or []) if name), None)
+        if self.node is not None or (self.requires_grad and is_grad_enabled()) or waiting:
+            reason = f"{waiting} still needs its values for the backward pass" if waiting else "it is on the tape"
+            raise TypeError(
+                f"cannot assign to a part of this Tensor of shape {self.shape}: {reason}. Build the new "
+                "value with where() or concat(), assign to a copy (x.detach().copy()), or assign after backward()"
+            )
+        value = value.data if isinstance(value, Tensor) else value
+        index = tuple(_raw(i) for i in index) if isinstance(index, tuple) else _raw(index)
+        try:
+            self.data[index] = value
+        except ValueError as error:
+            raise ShapeError(
+                f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}"
+            ) from error
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Ask for gradients, or no longer; in place, for leaves. Returns the Tensor itself."""
+        if self.node is not None:
+            raise MinigradError("only a leaf can change requires_grad; take detach() of this Tensor first")
+        if requires_grad and not is_floating(self.dtype):
+            raise DTypeError(f"only real numbers can require a gradient, not {self.dtype}")
+        self.requires_grad = requires_grad
+        return self
+
+    if TYPE_CHECKING:  # attached by minigrad.ops.methods
+
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __rfloordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __rmod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __pos__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        @property
+        def T(self) -> Tensor: ...
+        @property
+        def mT(self) -> Tensor: ...
+        def astype(self, dtype: Any) -> Tensor: ...
+        def copy(self) -> Tensor: ...
+        def to(self, device: str | None = None, dtype: Any = None) -> Tensor: ...
+        def reshape(self, *shape: Any) -> Tensor: ...
+        def transpose(self, *axes: Any) -> Tensor: ...
+        def squeeze(self, axis: Any = None) -> Tensor: ...
+        def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor: ...
+        def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def var(self, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor: ...
+        def std(self, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Tensor: ...
+        def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor: ...
+        def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor: ...
+        def all(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def any(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def exp(self) -> Tensor: ...
+        def log(self) -> Tensor: ...
+        def sqrt(self) -> Tensor: ...
+        def abs(self) -> Tensor: ...
+        def tanh(self) -> Tensor: ...
+        def sigmoid(self) -> Tensor: ...
+        def clip(self, min: Any = None, max: Any = None) -> Tensor: ...
+
+
+def _raw(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else x
+
+
+def _is_waiting(reader: weakref.ref[Function]) -> str | None:
+    """The name of a Function that has not gone back yet, or None."""
+    function = reader()
+    return None if function is None or function.freed else function.name
