@@ -46,6 +46,11 @@ class Elementwise(Function):
     def name(self) -> str:
         return self.rule.name
 
+    def release(self) -> None:
+        rule = self.rule
+        super().release()
+        self.rule = rule  # errors and reprs still ask for the name
+
     def forward(self, *arrays: Any) -> Array:
         array = next(a for a in arrays if hasattr(a, "strides"))
         try:

@@ -1,0 +1,52 @@
+"""What the functions ask of their arguments, checked once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ...kernels.errors import DTypeError, ShapeError
+from ...ops.shape import expand_dims, squeeze
+from ...tensor import Tensor, is_floating
+
+Pair = int | tuple[int, int]
+
+
+def pair(value: Any, name: str) -> tuple[int, int]:
+    """One number for both axes, or a number for each."""
+    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(n, int | np.integer) for n in pair):
+        raise ShapeError(f"{name} must be one integer or a pair of them, got {value!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def four(x: Tensor) -> tuple[int, int, int, int]:
+    n, c, h, w = x.shape
+    return n, c, h, w
+
+
+def on_batch(x: Tensor, function: Callable[[Tensor], Tensor], name: str) -> Tensor:
+    """Apply `function` to a batch (N, C, H, W), or to one image (C, H, W) as a batch of one."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{name}: the input must be a Tensor, not {type(x).__name__}; use mg.tensor")
+    if not is_floating(x.dtype):
+        raise DTypeError(f"{name}: the input must hold real numbers, not {x.dtype}; use x.astype('float32')")
+    if x.ndim == 3:
+        return squeeze(function(expand_dims(x, 0)), 0)
+    if x.ndim != 4:
+        raise ShapeError(f"{name}: the input must be (N, C, H, W) or (C, H, W), got shape {x.shape}")
+    return function(x)
+
+
+def same_dtype(name: str, **tensors: Tensor | None) -> str:
+    """The dtype that all given tensors share.
+
+    A wrong dtype is most often a mistake, such as float64 data for float32 weights, so it is not promoted.
+    """
+    given = {key: x.dtype.name for key, x in tensors.items() if x is not None}
+    if len(set(given.values())) != 1:
+        listed = ", ".join(f"{key} {dtype}" for key, dtype in given.items())
+        raise DTypeError(f"{name}: all dtypes must be equal, got {listed}; use astype")
+    return next(iter(given.values()))

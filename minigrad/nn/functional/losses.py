@@ -1,0 +1,116 @@
+"""Softmax and losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...autograd import apply
+from ...kernels.cross_entropy import CrossEntropyProblem
+from ...kernels.errors import DTypeError, MinigradError, ShapeError
+from ...ops import loss
+from ...ops.reductions import normalize_axes
+from ...ops.shape import permute_dims, take
+from ...tensor import Tensor, is_floating
+
+
+def softmax(input: Tensor, dim: int = -1) -> Tensor:
+    """exp(x) / sum of exp(x) along axis `dim`."""
+    (axis,) = normalize_axes(dim, input.ndim, "softmax")
+    return apply(loss.Softmax(axis), input)
+
+
+def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
+    """The logarithm of `softmax`, without the loss of precision."""
+    (axis,) = normalize_axes(dim, input.ndim, "log_softmax")
+    return apply(loss.LogSoftmax(axis), input)
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The cross-entropy between softmax(input) and class indices.
+
+    Args:
+        input: logits (C,), (N, C) or (N, C, ...).
+        target: class indices (integers) (), (N,) or (N, ...); or class probabilities of the shape of `input`.
+        weight: how much each class counts (C,), or None.
+        ignore_index: targets of this value count for nothing.
+        reduction: "none", "sum", or "mean" over all targets that count, weighted.
+        label_smoothing: the share of the target that is spread evenly over all classes
+            (Szegedy et al., arXiv 1512.00567, section 7).
+
+    Raises:
+        ShapeError: if input and target do not fit, or a label is not in [0, C).
+        DTypeError: if the targets are neither integers nor probabilities of the input's shape.
+        MinigradError: if reduction or label_smoothing has no meaning.
+    """
+    name = "cross_entropy"
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise MinigradError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if not is_floating(input.dtype):
+        raise DTypeError(f"{name}: the logits must be real numbers, not {input.dtype}")
+    if not isinstance(target, Tensor):
+        raise DTypeError(f"{name}: the targets must be a Tensor, not {type(target).__name__}; use mg.tensor")
+    axis = 0 if input.ndim == 1 else 1
+    classes = input.shape[axis] if input.ndim else 0
+    if weight is not None and weight.shape != (classes,):
+        raise ShapeError(f"{name}: weight {weight.shape} does not fit the {classes} classes of {input.shape}")
+    if is_floating(target.dtype):
+        if target.shape != input.shape:
+            raise DTypeError(
+                f"{name}: targets of dtype {target.dtype} are probabilities and need the shape of the "
+                f"logits {input.shape}, got {target.shape}; class indices must be integers"
+            )
+        smooth = target * (1.0 - label_smoothing) + label_smoothing / classes
+        losses = -log_softmax(input, axis) * smooth
+        if weight is not None:
+            losses = losses * weight.reshape((-1,) + (1,) * (input.ndim - 1 - axis))
+        losses = losses.sum(axis)
+        return _reduce(losses, reduction, name)
+    expected = input.shape[:axis] + input.shape[axis + 1 :]
+    if target.shape != expected or input.ndim == 0:
+        raise ShapeError(f"{name}: logits {input.shape} need targets of shape {expected}, got {target.shape}")
+    labels = target.data.reshape(-1)
+    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ShapeError(f"{name}: label {int(labels[at])} at position {at} is not one of the {classes} classes")
+    rows = permute_dims(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
+    rows = rows.reshape(labels.size, classes)
+    counted = Tensor(labels != ignore_index).astype(input.dtype)
+    if weight is None:
+        problem = CrossEntropyProblem(labels.size, classes, label_smoothing, ignore_index, input.dtype.name)
+        losses = apply(loss.CrossEntropy(problem, labels), rows)
+    else:
+        losses = loss.cross_entropy_formula(rows, Tensor(labels), label_smoothing, ignore_index, weight)
+        counted = counted * take(weight, (labels * (labels != ignore_index)).astype(np.int64))
+    return _reduce(losses.reshape(target.shape), reduction, name, counted.sum())
+
+
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """The squared difference of two Tensors of one shape.
+
+    Raises:
+        ShapeError: if the shapes differ (broadcasting is most often a mistake here).
+    """
+    if input.shape != target.shape:
+        raise ShapeError(f"mse_loss: input {input.shape} and target {target.shape} must have one shape")
+    difference = input - target
+    return _reduce(difference * difference, reduction, "mse_loss")
+
+
+def _reduce(losses: Tensor, reduction: str, name: str, count: Any = None) -> Tensor:
+    if reduction == "none":
+        return losses
+    if reduction == "sum":
+        return losses.sum()
+    if reduction == "mean":
+        return losses.mean() if count is None else losses.sum() / count
+    raise MinigradError(f'{name}: reduction must be "none", "sum" or "mean", got {reduction!r}')

@@ -1,0 +1,120 @@
+"""Batch normalisation, local response normalisation and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import random
+from ...autograd import apply
+from ...kernels.batch_norm import BatchNormProblem
+from ...kernels.dropout import DropoutProblem
+from ...kernels.errors import DTypeError, MinigradError, ShapeError
+from ...kernels.local_response_norm import LocalResponseNormProblem
+from ...ops import normalization
+from ...ops.dropout import Dropout
+from ...tensor import Tensor, is_floating
+from .arguments import four, on_batch, same_dtype
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    activation: str | None = None,
+) -> Tensor:
+    """Normalise each channel to mean 0 and variance 1, then scale and shift it.
+
+    y = weight * (x - mean) / sqrt(variance + eps) + bias (Ioffe and Szegedy, arXiv 1502.03167, algorithm 1)
+
+    Args:
+        input: (N, C) or (N, C, ...).
+        running_mean, running_var: (C,). In training they move towards the batch's statistics (the
+            variance with n - 1) by `momentum`, in place; in evaluation they are what is normalised by.
+            Both may be None, and then the batch's statistics always are.
+        weight, bias: (C,), 1 and 0 if None.
+        activation: "relu" for max(0, y) in the same pass over memory, or None.
+
+    Raises:
+        ShapeError: if shapes do not fit, or training has only one value a channel.
+        DTypeError: if the dtypes differ or are not real.
+    """
+    name = "batch_norm"
+    dtype = same_dtype(name, input=input, weight=weight, bias=bias)
+    if activation not in (None, "relu"):
+        raise MinigradError(f'{name}: activation must be "relu" or None, got {activation!r}')
+    if input.ndim < 2:
+        raise ShapeError(f"{name}: the input must be (N, C, ...), got shape {input.shape}")
+    if not is_floating(input.dtype):
+        raise DTypeError(f"{name}: the input must hold real numbers, not {input.dtype}")
+    channels = input.shape[1]
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for key, value in given.items():
+        if value is not None and value.shape != (channels,):
+            raise ShapeError(f"{name}: {key} has shape {value.shape}, input {input.shape} needs ({channels},)")
+    x = input if input.ndim == 4 else input.reshape(*input.shape[:2], -1, 1)
+    problem = BatchNormProblem(four(x), eps, activation == "relu", dtype)
+    xp = x.xp
+    scale = Tensor(xp.ones(channels, x.dtype)) if weight is None else weight
+    shift = Tensor(xp.zeros(channels, x.dtype)) if bias is None else bias
+    if training or running_mean is None or running_var is None:
+        count = input.size // max(1, channels)
+        if training and count == 1:
+            raise ShapeError(f"{name}: training needs more than one value a channel, the input is {input.shape}")
+        function = normalization.BatchNormTraining(problem)
+        y = apply(function, x, scale, shift)
+        if training and running_mean is not None and running_var is not None:
+            variance = 1.0 / (function.inverse_std * function.inverse_std) - eps
+            _move(running_mean.data, function.mean, momentum)
+            _move(running_var.data, variance * (count / (count - 1)), momentum)
+    else:
+        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, running_mean, running_var)
+    return y if input.ndim == 4 else y.reshape(input.shape)
+
+
+def _move(running: Any, batch: Any, momentum: float) -> None:
+    """Move a running statistic towards the batch's, in place."""
+    running *= 1.0 - momentum
+    running += momentum * batch
+
+
+def local_response_norm(
+    input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """Normalise by the activity of `size` neighbouring channels (Krizhevsky et al., NIPS 2012, section 3.3).
+
+    y[c] = x[c] * (k + alpha / size * sum of x[j]**2 over c - size//2 <= j <= c + (size-1)//2) ** -beta
+
+    Raises:
+        ShapeError: if the size is not positive.
+    """
+
+    def run(x: Tensor) -> Tensor:
+        problem = LocalResponseNormProblem(four(x), size, alpha, beta, k, x.dtype.name)
+        return apply(normalization.LocalResponseNorm(problem), x)
+
+    return on_batch(input, run, "local_response_norm")
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, generator: random.Generator | None = None
+) -> Tensor:
+    """Set each element to zero with probability `p` and divide the others by 1 - p; change nothing in evaluation.
+
+    The mask comes from the counter-based stream of `generator` (`mg.random.default_generator` if None) and is
+    the same on every device.
+
+    Raises:
+        MinigradError: if `p` is not a probability.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise MinigradError(f"dropout: p must be between 0 and 1, got {p}")
+    if not training or p == 0.0:
+        return input
+    generator = generator or random.default_generator
+    problem = DropoutProblem(input.shape, p, input.dtype.name)
+    return apply(Dropout(problem, generator.seed, generator.reserve(problem.blocks)), input)

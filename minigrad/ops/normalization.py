@@ -1,0 +1,82 @@
+"""Batch normalisation and local response normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..kernels import batch_norm, local_response_norm
+from ..kernels.arrays import Array
+from ..tensor import Tensor
+from .elementwise import relu, sqrt
+from .fused import Fused
+from .reductions import mean, var
+from .shape import pad
+
+
+def _affine(
+    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, problem: batch_norm.BatchNormProblem
+) -> Tensor:
+    shape = (1, -1, 1, 1)
+    normal = (x - mean.reshape(shape)) / sqrt(variance.reshape(shape) + problem.epsilon)
+    y = normal * weight.reshape(shape) + bias.reshape(shape)
+    return relu(y) if problem.relu else y
+
+
+class BatchNormTraining(Fused):
+    """Normalisation by the statistics of the batch, optionally with ReLU; contract in `kernels.batch_norm`.
+
+    After `forward`, `mean` and `inverse_std` are the batch's statistics (C,), raw arrays.
+    """
+
+    def __init__(self, problem: batch_norm.BatchNormProblem) -> None:
+        self.problem = problem
+
+    def forward(self, x: Array, weight: Array, bias: Array) -> Array:
+        y, self.mean, self.inverse_std = batch_norm.forward_training(self.problem, x, weight, bias)
+        return y
+
+    def kernel_gradients(self, gradient: Array) -> Sequence[Array]:
+        arrays = (x.data for x in self.inputs)
+        return batch_norm.backward_training(self.problem, gradient, *arrays, self.mean, self.inverse_std)
+
+    def formula(self, *inputs: Tensor) -> Tensor:
+        x, weight, bias = inputs
+        axes = (0, 2, 3)
+        return _affine(x, weight, bias, mean(x, axes), var(x, axes), self.problem)
+
+
+class BatchNormEvaluation(Fused):
+    """Normalisation by given statistics: one multiply-add an element, optionally with ReLU."""
+
+    has_kernel = False
+
+    def __init__(self, problem: batch_norm.BatchNormProblem) -> None:
+        self.problem = problem
+
+    def forward(self, x: Array, weight: Array, bias: Array, mean: Array, variance: Array) -> Array:
+        return batch_norm.forward_evaluation(self.problem, x, weight, bias, mean, variance)
+
+    def formula(self, *inputs: Tensor) -> Tensor:
+        return _affine(*inputs, problem=self.problem)
+
+
+class LocalResponseNorm(Fused):
+    """x[c] * (k + alpha / size * sum of x**2 over `size` channels around c) ** -beta."""
+
+    def __init__(self, problem: local_response_norm.LocalResponseNormProblem) -> None:
+        self.problem = problem
+
+    def forward(self, x: Array) -> Array:
+        return local_response_norm.forward(self.problem, x)
+
+    def kernel_gradients(self, gradient: Array) -> Sequence[Array]:
+        return [local_response_norm.input_gradient(self.problem, gradient, self.inputs[0].data)]
+
+    def formula(self, *inputs: Tensor) -> Tensor:
+        (x,), size = inputs, self.problem.size
+        around = pad(x * x, ((0, 0), (size // 2, (size - 1) // 2), (0, 0), (0, 0)))
+        channels = x.shape[1]
+        total = around[:, :channels]
+        for i in range(1, size):
+            total = total + around[:, i : i + channels]
+        return x * (total * (self.problem.alpha / size) + self.problem.k) ** -self.problem.beta
