@@ -10,7 +10,7 @@ Names and rules are NumPy's and the Array API's; `minigrad.nn.functional` has Py
 """
 
 from . import ops as ops
-from . import random
+from . import nn, random
 from .autograd import (
     Function,
     GraphError,
@@ -202,6 +202,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "nn",
     "no_grad",
     "not_equal",
     "ones",
