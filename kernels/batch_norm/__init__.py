@@ -23,6 +23,6 @@ forward_training = Operation("batch_norm_forward_training", family="batch_norm")
 forward_evaluation = Operation("batch_norm_forward_evaluation", family="batch_norm")
 backward_training = Operation("batch_norm_backward_training", family="batch_norm")
 
-from . import reference  # noqa: E402  (it registers its variants on the operations above)
+from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["BatchNormProblem", "backward_training", "forward_evaluation", "forward_training", "reference"]
+__all__ = ["BatchNormProblem", "backward_training", "cpu", "forward_evaluation", "forward_training", "reference"]

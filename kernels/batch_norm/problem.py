@@ -23,8 +23,7 @@ class BatchNormProblem:
     def __post_init__(self) -> None:
         if len(self.shape) != 4 or min(self.shape[1:]) < 1:
             raise ShapeError(
-                "batch_norm: the input must be (N, C, H, W) with at least one channel and pixel, "
-                f"got {self.shape}"
+                f"batch_norm: the input must be (N, C, H, W) with at least one channel and pixel, got {self.shape}"
             )
         if self.epsilon < 0:
             raise ShapeError(f"batch_norm: epsilon must not be negative, got {self.epsilon}")

@@ -17,7 +17,12 @@ def _affine(problem: BatchNormProblem, x: Array, mean: Array, scale: Array, bias
     return array_module(x).maximum(y, 0) if problem.relu else y
 
 
-@forward_training.variant("reference", device="any")
+def refuses_empty(problem: BatchNormProblem) -> str | None:
+    """Statistics need values."""
+    return None if problem.count else f"an empty batch of shape {problem.shape} has no mean and variance"
+
+
+@forward_training.variant("reference", device="any", refuses=refuses_empty)
 def forward_training_reference(
     problem: BatchNormProblem, x: Array, weight: Array, bias: Array
 ) -> tuple[Array, Array, Array]:
@@ -39,7 +44,7 @@ def forward_evaluation_reference(
     return _affine(problem, x, mean, scale, bias)
 
 
-@backward_training.variant("reference", device="any")
+@backward_training.variant("reference", device="any", refuses=refuses_empty)
 def backward_training_reference(
     problem: BatchNormProblem,
     gy: Array,
@@ -56,7 +61,5 @@ def backward_training_reference(
     normalised = (x - _by_channel(mean)) * _by_channel(inverse_std)
     gbias = gy.sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
     gweight = (gy * normalised).sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
-    through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / x.dtype.type(
-        problem.count
-    )
+    through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / x.dtype.type(problem.count)
     return _by_channel(scale) * (gy - through_statistics), gweight, gbias

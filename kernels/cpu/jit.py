@@ -21,6 +21,12 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return numba.njit(cache=True, fastmath=FAST_MATH, error_model="numpy", boundscheck=False)(function)
 
 
+def exact_jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a serial function with IEEE arithmetic: the same operands give the same bits in every caller."""
+    # Left unsaid, the flags would be those of the first caller that gets compiled.
+    return numba.njit(cache=True, fastmath=False, error_model="numpy", boundscheck=False)(function)
+
+
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose `numba.prange` loops run on all of minigrad's threads."""
     return numba.njit(

@@ -111,9 +111,7 @@ class AdaptiveAveragePool2dProblem:
     def __post_init__(self) -> None:
         _check_input("adaptive pooling", self.shape)
         if len(self.output_size) != 2 or min(self.output_size) < 1:
-            raise ShapeError(
-                f"adaptive pooling: output_size must be two positive numbers, got {self.output_size}"
-            )
+            raise ShapeError(f"adaptive pooling: output_size must be two positive numbers, got {self.output_size}")
 
     # Read by the same kernels as the plain problem, which has these as fields.
     dilation = (1, 1)

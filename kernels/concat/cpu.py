@@ -1,0 +1,71 @@
+"""Concatenation along the channels of channels-last activations.
+
+- `reference` lets NumPy choose the order of the result in memory, and copies on one thread;
+- `channels_last` recognises adjacent slices of one buffer and copies nothing; else every thread copies
+  rows of channels into place.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
+from ..cpu.jit import parallel_jit
+from ..cpu.rows import row, span
+from . import forward
+from .problem import ConcatProblem
+
+TASKS = 64
+
+
+@parallel_jit
+def _copy_rows(x, x_distance, pixels, channels, y, y_distance):  # type: ignore[no-untyped-def]
+    for task in numba.prange(TASKS):
+        first, last = span(task, TASKS, pixels)
+        for pixel in range(first, last):
+            x_row, y_row = row(x, pixel, x_distance, channels), row(y, pixel, y_distance, channels)
+            for c in range(channels):
+                y_row[c] = x_row[c]
+
+
+def _owner(array: np.ndarray) -> np.ndarray:
+    """The array whose memory `array` is a view of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _common_view(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
+    """The arrays as one view if each begins in memory where the one before it ends, else None."""
+    first = arrays[0]
+    address, owner = first.ctypes.data, _owner(first)
+    for array in arrays:
+        if array.strides != first.strides or array.ctypes.data != address or _owner(array) is not owner:
+            return None
+        address += array.shape[problem.axis] * array.strides[problem.axis]
+    return np.lib.stride_tricks.as_strided(first, problem.output_shape, first.strides)
+
+
+def refuses(problem: ConcatProblem) -> str | None:
+    if len(problem.output_shape) != 4 or problem.axis != 1:
+        return "it joins (N, C, H, W) arrays along axis 1"
+    return refuses_other_than_floats(problem)
+
+
+@forward.variant("channels_last", device="cpu", priority=10, refuses=refuses)
+def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    view = _common_view(problem, arrays)
+    if view is not None:
+        return view
+    n, _, h, w = problem.output_shape
+    result = empty_channels_last((n, problem.output_shape[1], h, w), problem.dtype)
+    begin = 0
+    for array in arrays:
+        end = begin + array.shape[1]
+        rows, distance = pixel_rows(channels_last(array))
+        target, target_distance = pixel_rows(result[:, begin:end])
+        _copy_rows(rows, distance, n * h * w, end - begin, target, target_distance)
+        begin = end
+    return result
