@@ -9,8 +9,8 @@
 Names and rules are NumPy's and the Array API's; `minigrad.nn.functional` has PyTorch's signatures.
 """
 
-from . import ops as ops
 from . import nn, random
+from . import ops as ops
 from .autograd import (
     Function,
     GraphError,
