@@ -17,6 +17,7 @@ A variant asked for by name that cannot run raises and says why; nothing falls b
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ class Operation:
 
     def select(self, problem: Hashable, device: str) -> Variant:
         """The variant that will run `problem` on `device`."""
-        choice = _chosen.get().get(self.name) or _defaults.get(self.name, (AUTO,))
+        choice = _chosen.get().get(self.name) or default_choices().get(self.name, (AUTO,))
         key = (problem, device, choice)
         selected = self._selected.get(key)
         if selected is None:
@@ -129,7 +130,6 @@ class Operation:
         return f"Operation({self.name!r}, variants={list(self.variants)})"
 
 
-_defaults: dict[str, Choice] = {}
 _chosen: ContextVar[Mapping[str, Choice]] = ContextVar("minigrad_kernels", default=MappingProxyType({}))
 
 
@@ -141,9 +141,7 @@ def parse_choices(text: str, source: str) -> dict[str, Choice]:
         if not equals:
             name, variants = "all", item
         if not variants.strip():
-            raise KernelError(
-                f"{source}: {item!r} names no variant; write OP=VARIANT, as in conv2d=reference"
-            )
+            raise KernelError(f"{source}: {item!r} names no variant; write OP=VARIANT, as in conv2d=reference")
         choices[name.strip()] = tuple(variant.strip() for variant in variants.split("|"))
     return choices
 
@@ -191,12 +189,24 @@ def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choi
         _chosen.reset(token)
 
 
-def set_default_kernels(text: str, source: str) -> None:
-    """Choose variants for the rest of the program, in the syntax of the flag and the environment variable."""
-    _defaults.update(resolve(parse_choices(text, source), source))
+@functools.cache
+def default_choices() -> dict[str, Choice]:
+    """The choices that hold for the whole program, unless `use_kernels` says otherwise.
 
+    They start as MINIGRAD_KERNELS has them, which is read when the first kernel is chosen: by then every operation
+    has been registered.
 
-def read_environment() -> None:
-    """Apply MINIGRAD_KERNELS; called once, when every operation has been registered."""
+    Raises:
+        KernelError: if the variable names an operation or a variant that does not exist.
+    """
     text = os.environ.get(ENVIRONMENT_VARIABLE, "")
-    set_default_kernels(text, f"environment variable {ENVIRONMENT_VARIABLE}")
+    return resolve(parse_choices(text, f"${ENVIRONMENT_VARIABLE}"), f"${ENVIRONMENT_VARIABLE}")
+
+
+def set_default_kernels(text: str, source: str) -> None:
+    """Choose variants for the rest of the program, in the syntax of the flag and the environment variable.
+
+    Raises:
+        KernelError: if `text` names what does not exist; the sentence begins with `source`.
+    """
+    default_choices().update(resolve(parse_choices(text, source), source))
