@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -61,13 +62,12 @@ class Preparation:
 
     def normalise(self, image: Image.Image) -> np.ndarray:
         """The pixels of an RGB or grey `image` as float32 (H, W, 3), (pixel / 255 - mean) / std."""
-        pixels = np.asarray(image)
-        prepared = np.empty((*pixels.shape[:2], 3), np.float32)
-        # There are only 256 results a channel: looking them up is faster than computing each in float32,
-        # and rounds once.
-        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-            table = ((np.arange(256) / 255 - mean) / std).astype(np.float32)
-            prepared[:, :, channel] = table.take(pixels if pixels.ndim == 2 else pixels[:, :, channel])
+        pixels, table = np.asarray(image), _normalised_values(self.mean, self.std)
+        if pixels.ndim == 2:
+            return table.take(pixels, axis=0)
+        prepared = np.empty(pixels.shape, np.float32)
+        for channel in range(3):
+            prepared[:, :, channel] = table[:, channel].take(pixels[:, :, channel])
         return prepared
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +113,16 @@ class Augmentation:
         if self.flip and generator.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return preparation.normalise(image)
+
+
+@lru_cache
+def _normalised_values(mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """float32 (256, 3): what each value of a pixel becomes in each channel.
+
+    Looking them up is faster than computing each pixel in float32, and rounds once.
+    """
+    values = (np.arange(256)[:, np.newaxis] / 255 - mean) / std
+    return values.astype(np.float32)
 
 
 def centre_square(size: tuple[int, int], fraction: float) -> Box:
