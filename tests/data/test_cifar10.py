@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minigrad.kernels.errors import MinigradError
 
 from minigrad.data import load_dataset
 from minigrad.data.pickled_arrays import read_pickle
+from minigrad.kernels.errors import MinigradError
 
 NAMES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 IMAGES_A_FILE = 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from minigrad.kernels.errors import MinigradError
 from sklearn.datasets import load_digits
 
 from minigrad.data import DATASET_NAMES, ImageDataset, Loader, load_dataset
 from minigrad.data.dataset import ArrayImages
+from minigrad.kernels.errors import MinigradError
 
 
 @pytest.fixture(scope="module")

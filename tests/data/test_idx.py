@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from minigrad.kernels.errors import MinigradError
 
 from minigrad.data import load_dataset
 from minigrad.data.idx import read_idx
+from minigrad.kernels.errors import MinigradError
 
 NAMES = (
     "train-images-idx3-ubyte",

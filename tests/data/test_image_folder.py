@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minigrad.kernels.errors import MinigradError
 from PIL import Image
 
 from minigrad.data import Loader, load_dataset, read_image
+from minigrad.kernels.errors import MinigradError
 
 COLOURS = {"blue": (10, 20, 200), "green": (20, 180, 30), "red": (220, 30, 20)}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigrad.kernels.errors import MinigradError
 
 from minigrad.data import ArrayImages, Augmentation, Batch, ImageDataset, Loader, Preparation
+from minigrad.kernels.errors import MinigradError
 
 
 def dataset(train: int, test: int = 7) -> ImageDataset:

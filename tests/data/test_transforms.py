@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minigrad.kernels.errors import MinigradError
 from PIL import Image
 
 from minigrad.data import Augmentation, Preparation
 from minigrad.data.transforms import centre_square, random_crop, shifted
+from minigrad.kernels.errors import MinigradError
 
 SIZES = st.tuples(st.integers(1, 600), st.integers(1, 600))
 

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from minigrad.kernels.errors import MinigradError
 
+from minigrad.kernels.errors import MinigradError
 from minigrad.train.atomic_file import PARTIAL_SUFFIX, write_atomically
 
 

@@ -18,8 +18,8 @@ import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
-from minigrad.kernels.errors import MinigradError
 
+from minigrad.kernels.errors import MinigradError
 from minigrad.train.checkpoint import read_resume, read_weights, require_same, write_resume, write_weights
 
 DESCRIPTION = {"model": "googlenet", "arguments": {"num_classes": 10}, "class_names": ["0", "1"], "epoch": 3}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minigrad.kernels.errors import ShapeError
 from sklearn.metrics import confusion_matrix as oracle
 
+from minigrad.kernels.errors import ShapeError
 from minigrad.train.confusion import confusion_matrix, render_confusion
 
 

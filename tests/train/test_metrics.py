@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from minigrad.kernels.errors import MinigradError
 
+from minigrad.kernels.errors import MinigradError
 from minigrad.train.metrics import append_metrics, cut_metrics, read_metrics
 
 RECORDS = [{"epoch": epoch, "train_loss": 1 / epoch, "test_accuracy": 0.1 * epoch} for epoch in range(1, 6)]

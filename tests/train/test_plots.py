@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from minigrad.kernels.errors import MinigradError
 from PIL import Image
 
+from minigrad.kernels.errors import MinigradError
 from minigrad.train.plots import plot_confusion, plot_curves
 
 
