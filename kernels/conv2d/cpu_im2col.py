@@ -19,6 +19,7 @@ from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.gemm import gemm
 from ..cpu.jit import get_num_threads, jit, parallel_jit
 from . import forward, input_gradient, weight_gradient
+from .geometry import Geometry, forward_geometry, transposed_geometry
 from .problem import Conv2dProblem
 
 PRIORITY = 10
@@ -111,31 +112,6 @@ def _accumulate(geometry, pixels, x, x_row, c, gy, gy_row, k, groups, columns, p
             gw[index] = total
 
 
-Geometry = tuple[int, ...]
-
-
-def _geometry(problem: Conv2dProblem) -> Geometry:
-    """Source size, target size, taps, then stride, origin, dilation and step, as the kernels take them."""
-    return (
-        *problem.input_size, *problem.output_size, *problem.filter_size,
-        *problem.stride, -problem.padding[0], -problem.padding[1], *problem.dilation, 1, 1,
-    )  # fmt: skip
-
-
-def _transposed_geometry(problem: Conv2dProblem) -> Geometry:
-    """The gather over gy that gives gx, with the filter turned by 180 degrees."""
-    origin = (
-        padding - dilation * (extent - 1)
-        for padding, dilation, extent in zip(
-            problem.padding, problem.dilation, problem.filter_size, strict=True
-        )
-    )
-    return (
-        *problem.output_size, *problem.input_size, *problem.filter_size,
-        1, 1, *origin, *problem.dilation, *problem.stride,
-    )  # fmt: skip
-
-
 def _block(pixels: int, depth: int, dtype: str, tasks: int) -> int:
     """Pixels a product: as many as the buffer holds, fewer where every thread would not get a block."""
     fitting = max(16, BUFFER_BYTES // (depth * np.dtype(dtype).itemsize))
@@ -162,7 +138,7 @@ def _run(geometry: Geometry, source: Array, w: Array, bias: Array | None, y: Arr
 @forward.variant("im2col", device="cpu", priority=PRIORITY)
 def forward_im2col(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
-    return _run(_geometry(problem), x, weight.transpose(0, 2, 3, 1), bias, y, problem.groups)
+    return _run(forward_geometry(problem), x, weight.transpose(0, 2, 3, 1), bias, y, problem.groups)
 
 
 @input_gradient.variant("im2col", device="cpu", priority=PRIORITY)
@@ -170,9 +146,7 @@ def input_gradient_im2col(problem: Conv2dProblem, gy: Array, weight: Array) -> A
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = weight.shape
     by_group = weight.reshape(problem.groups, k // problem.groups, c, r, s)[..., ::-1, ::-1]
-    return _run(
-        _transposed_geometry(problem), gy, by_group.transpose(0, 2, 3, 4, 1), None, gx, problem.groups
-    )
+    return _run(transposed_geometry(problem), gy, by_group.transpose(0, 2, 3, 4, 1), None, gx, problem.groups)
 
 
 @weight_gradient.variant("im2col", device="cpu", priority=PRIORITY)
@@ -186,7 +160,7 @@ def weight_gradient_im2col(problem: Conv2dProblem, x: Array, gy: Array) -> Array
     partial = empty((tasks * k * depth,), problem.dtype)
     gw = empty((k, r, s, c), problem.dtype)
     _accumulate(
-        _geometry(problem), pixels, x_flat, x_row, c, gy_flat, gy_row, k // problem.groups, problem.groups,
+        forward_geometry(problem), pixels, x_flat, x_row, c, gy_flat, gy_row, k // problem.groups, problem.groups,
         columns, partial, gw.reshape(-1), block, tasks,
     )  # fmt: skip
     return np.ascontiguousarray(gw.transpose(0, 3, 1, 2))

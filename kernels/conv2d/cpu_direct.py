@@ -1,0 +1,211 @@
+"""Any convolution as one matrix product over pixels, without copying windows.
+
+    y[pixel, k] = sum over taps (r, s) and channels c of x[pixel that the tap meets, c] * w[(r, s), c, k]
+
+`cpu/tile.py` multiplies rows that lie anywhere in memory, so each tile of pixels gets a list of the addresses that each
+tap meets, and a row of zeros where a tap leaves the image (the indirect convolution algorithm: Dukhan,
+arXiv 1907.02129). Taps that meet nothing but zeros for the whole tile are left out. The input gradient is the same
+gather over gy. A 1x1 convolution is the case of one tap: a plain matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from ..arrays import Array
+from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.jit import get_num_threads, jit, parallel_jit
+from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, pack_vector, packed_size, panels_of
+from . import forward, input_gradient
+from .geometry import Geometry, forward_geometry, transposed_geometry
+from .problem import Conv2dProblem
+
+CHUNK_TILES = 16  # tiles of pixels that share a panel of the filter while it is in the L1 cache
+SHALLOW = 8  # with fewer channels than this, lists cost more than the products; windows are copied instead
+SMALL_MAP = 64  # pixels of an image up to which tiles run across images, so that whole taps fall outside
+
+
+def priority(problem: Conv2dProblem) -> int:
+    taps = problem.filter_size[0] * problem.filter_size[1]
+    return 5 if taps > 1 and problem.in_channels // problem.groups < SHALLOW else 20
+
+
+def transposed_priority(problem: Conv2dProblem) -> int:
+    taps = problem.filter_size[0] * problem.filter_size[1]
+    return 5 if taps > 1 and problem.out_channels // problem.groups < SHALLOW else 20
+
+
+@parallel_jit
+def pack_filter(
+    w, start, group_step, tap_step, depth_step, column_step, groups, taps, depth, columns, panels, packed
+):  # type: ignore[no-untyped-def]
+    """For each group, the panels of B[t, d, column] = w[start + group*group_step + t*tap_step + ...]."""
+    lanes = lanes_of(w)
+    vectors = (columns + lanes - 1) // lanes
+    size = packed_size(taps * depth, columns, w)
+    for index in prange(groups * vectors):
+        group, vector = index // vectors, index % vectors
+        pack_vector(
+            vector, vectors, panels, w, start + group * group_step, tap_step, depth_step, column_step,
+            taps, depth, columns, packed, group * size,
+        )  # fmt: skip
+
+
+@jit
+def _list_tile(geometry, images, across_images, first, pixels, x, x_row, zeros, a_list, y, y_row, c_list, corners):  # type: ignore[no-untyped-def]
+    """List the addresses of the tile of pixels from `first` on; returns the number of taps that meet the image."""
+    height, width, p, q, r_taps, s_taps = geometry[:6]
+    stride_h, stride_w, origin_h, origin_w, dilation_h, dilation_w, step_h, step_w = geometry[6:]
+    x_bytes, y_bytes = x_row * x.itemsize, y_row * x.itemsize
+    if across_images:
+        image, position = first % images, first // images
+    else:
+        image, position = first // (p * q), first % (p * q)
+    row, column = position // q, position % q
+    for i in range(TILE_ROWS):
+        c_list[i] = y.ctypes.data + ((image * p + row) * q + column) * y_bytes
+        corners[3 * i] = row * stride_h + origin_h
+        corners[3 * i + 1] = column * stride_w + origin_w
+        corners[3 * i + 2] = x.ctypes.data + image * height * width * x_bytes
+        if first + i + 1 < pixels:  # past the end the last pixel is computed again
+            if across_images:
+                image += 1
+                if image == images:
+                    image = 0
+                    column += 1
+            else:
+                column += 1
+            if column == q:
+                column = 0
+                row += 1
+                if row == p:
+                    row = 0
+                    image += 1
+    live = 0
+    for r in range(r_taps):
+        for s in range(s_taps):
+            place = live * LIST_WORDS
+            meets = False
+            for i in range(TILE_ROWS):
+                h = corners[3 * i] + r * dilation_h
+                w = corners[3 * i + 1] + s * dilation_w
+                if step_h != 1 or step_w != 1:
+                    inside = h % step_h == 0 and w % step_w == 0
+                    h, w = h // step_h, w // step_w
+                else:
+                    inside = True
+                if inside and 0 <= h < height and 0 <= w < width:
+                    a_list[place + i] = corners[3 * i + 2] + (h * width + w) * x_bytes
+                    meets = True
+                else:
+                    a_list[place + i] = zeros
+            if meets:
+                a_list[place + TILE_ROWS] = r * s_taps + s
+                live += 1
+    if live == 0:  # zeros times the first tap, so that the tile is written
+        a_list[TILE_ROWS] = 0
+        live = 1
+    return live
+
+
+@parallel_jit
+def _convolve(  # type: ignore[no-untyped-def]
+    geometry, images, across_images, x, x_row, depth, packed, columns, groups, panels, bias, has_bias, zeros,
+    y, scratch, counts, row_tasks, column_tasks,
+):  # fmt: skip
+    taps = geometry[4] * geometry[5]
+    pixels = images * geometry[2] * geometry[3]
+    tiles = (pixels + TILE_ROWS - 1) // TILE_ROWS
+    y_row = groups * columns
+    list_words = taps * LIST_WORDS
+    size, lanes = x.itemsize, lanes_of(x)
+    vectors = (columns + lanes - 1) // lanes
+    group_bytes = packed_size(taps * depth, columns, x) * size
+    ahead = 0 if across_images or groups > 1 else TILE_ROWS * geometry[7] * x_row * size
+    words = CHUNK_TILES * (list_words + TILE_ROWS) + 3 * TILE_ROWS
+    for task in prange(row_tasks * column_tasks):
+        row_task, column_task = task // column_tasks, task % column_tasks
+        first_panel = panels * column_task // column_tasks
+        last_panel = panels * (column_task + 1) // column_tasks
+        a_lists = scratch[task * words :]
+        c_lists = a_lists[CHUNK_TILES * list_words :]
+        corners = c_lists[CHUNK_TILES * TILE_ROWS :]
+        stop = tiles * (row_task + 1) // row_tasks
+        for begin in range(tiles * row_task // row_tasks, stop, CHUNK_TILES):
+            count = min(CHUNK_TILES, stop - begin)
+            for index in range(count):
+                counts[task * CHUNK_TILES + index] = _list_tile(
+                    geometry, images, across_images, (begin + index) * TILE_ROWS, pixels, x, x_row,
+                    zeros.ctypes.data, a_lists[index * list_words :], y, y_row,
+                    c_lists[index * TILE_ROWS :], corners,
+                )  # fmt: skip
+            for group in range(groups):
+                multiply(
+                    x, count, counts, task * CHUNK_TILES, depth, a_lists.ctypes.data, list_words * 8,
+                    group * depth * size, size, packed.ctypes.data + group * group_bytes, taps * depth,
+                    columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size, ahead,
+                )  # fmt: skip
+                if has_bias:
+                    first_column = group * columns + vectors * first_panel // panels * lanes
+                    last_column = group * columns + min(columns, vectors * last_panel // panels * lanes)
+                    for row in range(min(count * TILE_ROWS, pixels - begin * TILE_ROWS)):
+                        start = (c_lists[row] - y.ctypes.data) // size
+                        for column in range(first_column, last_column):
+                            y[start + column] += bias[column]
+
+
+def _run(
+    geometry: Geometry,
+    source: Array,
+    weight: Array,
+    strides: tuple[int, int, int, int, int],
+    bias: Array | None,
+    y: Array,
+    groups: int,
+) -> Array:
+    """Gather `source` into `y`; `strides` of the flat weight: start, group, tap, source channel, target channel."""
+    source = channels_last(source)
+    flat, row = pixel_rows(source)
+    images, k, height, width = y.shape
+    if y.size == 0:
+        return y
+    depth, columns, taps = source.shape[1] // groups, k // groups, geometry[4] * geometry[5]
+    threads = get_num_threads()
+    tiles = -(-images * height * width // TILE_ROWS)
+    # Few pixels do not divide evenly into tiles for each thread; then the threads share out the columns.
+    by_columns = groups == 1 and tiles < 8 * threads
+    panels = panels_of(columns, threads if by_columns else 1, flat)
+    column_tasks = min(threads, panels) if by_columns else 1
+    row_tasks = max(1, threads // column_tasks)
+
+    weight = np.ascontiguousarray(weight).reshape(-1)
+    packed = empty((groups * packed_size(taps * depth, columns, flat),), y.dtype)
+    pack_filter(weight, *strides[:3], *strides[3:], groups, taps, depth, columns, panels, packed)
+
+    tasks = row_tasks * column_tasks
+    scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
+    counts = np.empty(tasks * CHUNK_TILES, np.int64)
+    _convolve(
+        geometry, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
+        flat, row, depth, packed, columns, groups, panels,
+        weight if bias is None else np.ascontiguousarray(bias), bias is not None,
+        np.zeros(source.shape[1], y.dtype), pixel_rows(y)[0], scratch, counts, row_tasks, column_tasks,
+    )  # fmt: skip
+    return y
+
+
+@forward.variant("direct", device="cpu", priority=priority)
+def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    y = empty_channels_last(problem.output_shape, problem.dtype)
+    k, c, r, s = problem.weight_shape
+    strides = (0, k // problem.groups * c * r * s, 1, r * s, c * r * s)
+    return _run(forward_geometry(problem), x, weight, strides, bias, y, problem.groups)
+
+
+@input_gradient.variant("direct", device="cpu", priority=transposed_priority)
+def input_gradient_direct(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
+    gx = empty_channels_last(problem.input_shape, problem.dtype)
+    k, c, r, s = problem.weight_shape
+    strides = (r * s - 1, k // problem.groups * c * r * s, -1, c * r * s, r * s)
+    return _run(transposed_geometry(problem), gy, weight, strides, None, gx, problem.groups)
