@@ -9,7 +9,7 @@
 Names and rules are NumPy's and the Array API's; `minigrad.nn.functional` has PyTorch's signatures.
 """
 
-from . import nn, random
+from . import nn, optim, random
 from . import ops as ops
 from .autograd import (
     Function,
@@ -207,6 +207,7 @@ __all__ = [
     "not_equal",
     "ones",
     "ones_like",
+    "optim",
     "pad",
     "permute_dims",
     "positive",

@@ -1,0 +1,40 @@
+"""Optimisers with PyTorch's formulas and option names, schedules, clipping and averages of weights."""
+
+from .adam import Adam, AdamW
+from .averaging import ExponentialMovingAverage, PolyakAverage, WeightAverage
+from .clipping import clip_grad_norm_, clip_grad_value_
+from .optimizer import Optimizer, OptimizerStateError
+from .rmsprop import RMSprop
+from .schedules import (
+    Constant,
+    CosineAnnealing,
+    LinearWarmUp,
+    OneCycle,
+    PolynomialDecay,
+    Schedule,
+    Scheduler,
+    StepDecay,
+)
+from .sgd import SGD
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Constant",
+    "CosineAnnealing",
+    "ExponentialMovingAverage",
+    "LinearWarmUp",
+    "OneCycle",
+    "Optimizer",
+    "OptimizerStateError",
+    "PolyakAverage",
+    "PolynomialDecay",
+    "RMSprop",
+    "Schedule",
+    "Scheduler",
+    "StepDecay",
+    "WeightAverage",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+]
