@@ -9,7 +9,7 @@
 Names and rules are NumPy's and the Array API's; `minigrad.nn.functional` has PyTorch's signatures.
 """
 
-from . import nn, optim, random
+from . import inspect, nn, optim, random
 from . import ops as ops
 from .autograd import (
     Function,
@@ -38,6 +38,7 @@ from .creation import (
 )
 from .device import DeviceError
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
+from .inspect import AnomalyError, detect_anomaly, timer, track_memory
 from .kernels.cpu.jit import get_num_threads, set_num_threads
 from .kernels.errors import DTypeError, KernelError, MinigradError, ShapeError
 from .kernels.registry import use_kernels
@@ -127,6 +128,7 @@ from .tensor import Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnomalyError",
     "DTypeError",
     "DeviceError",
     "Function",
@@ -158,6 +160,7 @@ __all__ = [
     "concat",
     "cos",
     "cumulative_sum",
+    "detect_anomaly",
     "divide",
     "einsum",
     "equal",
@@ -179,6 +182,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "hook",
+    "inspect",
     "is_grad_enabled",
     "isfinite",
     "isinf",
@@ -239,6 +243,8 @@ __all__ = [
     "tanh",
     "tensor",
     "tensordot",
+    "timer",
+    "track_memory",
     "use_kernels",
     "var",
     "where",
