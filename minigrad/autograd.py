@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -75,6 +75,11 @@ class Function:
     freed = False
     sequence = -1
     origin: Any = None  # where the forward call stood, noted while anomalies are looked for
+    name: str = "Function"  # in errors, reports and drawings; the class's, unless an instance has its own
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = cls.__dict__.get("name", cls.__name__)
 
     def forward(self, *arrays: Any) -> Array:
         raise NotImplementedError(f"{self.name} has no forward")
@@ -86,20 +91,23 @@ class Function:
         return apply(self, *inputs)
 
     @property
-    def name(self) -> str:
-        """The operation's name in errors, reports and drawings."""
-        return type(self).__name__
-
-    @property
     def output(self) -> Tensor:
         """The result, connected to this Function as the Tensor that `apply` returned was.
 
         A fresh handle: holding the Tensor itself would make a cycle that only the garbage collector frees.
         """
-        return Tensor(self._output, node=self)
+        handle = Tensor(self._output, node=self)
+        handle.readers = self._output_readers
+        return handle
 
-    def record(self, inputs: tuple[Any, ...], result: Array) -> None:
-        """Put this Function on the tape."""
+    def record(self, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Put this Function on the tape.
+
+        Raises:
+            GraphError: if it is there already: what it keeps belongs to one application.
+        """
+        if self.sequence >= 0:
+            raise GraphError(f"this {self.name} has been applied before; make a new one for each application")
         self.sequence = next(_sequence)
         self.edges = tuple(_edge(x) for x in inputs)
         self._specifications = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in inputs]
@@ -109,7 +117,8 @@ class Function:
                 if isinstance(x, Tensor):
                     x.note_reader(weakref.ref(self))
         if self.saves_output:
-            self._output = result
+            output.note_reader(weakref.ref(self))
+            self._output, self._output_readers = output.data, output.readers
 
     def gradients(self, gradient: Tensor, needed: tuple[bool, ...]) -> list[Gradient]:
         """`backward`, brought to the shapes and dtypes of the inputs; None where not needed."""
@@ -124,30 +133,33 @@ class Function:
         if len(results) != len(self.edges):
             raise GraphError(f"{self.name}: {len(self.edges)} inputs, but backward gave {len(results)} gradients")
         return [
-            _conform(result, *specification) if need and result is not None and specification else None
+            self._conform(result, *specification) if need and result is not None and specification else None
             for result, need, specification in zip(results, needed, self._specifications, strict=True)
         ]
 
+    def _conform(self, gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
+        """Undo broadcasting (sum over the axes that were stretched) and promotion (cast back)."""
+        if gradient.shape != shape:
+            extra = gradient.ndim - len(shape)
+            stretched = [i for i, n in enumerate(shape) if extra >= 0 and n != gradient.shape[extra + i]]
+            if extra < 0 or any(shape[i] != 1 for i in stretched):
+                raise GraphError(
+                    f"{self.name}: backward gave a gradient of shape {gradient.shape} for an input of shape {shape}"
+                )
+            axes = (*range(extra), *(extra + i for i in stretched))
+            gradient = gradient.sum(axis=axes).reshape(shape)
+        return gradient if gradient.dtype == dtype else gradient.astype(dtype)
+
     def release(self) -> None:
-        """Let go of everything the tape kept."""
-        self.__dict__ = {"freed": True, "sequence": self.sequence}
+        """Let go of everything the tape kept, but for the shape of the graph itself."""
+        kept = ("edges", "_specifications", "sequence", "origin", "name")
+        self.__dict__ = {"freed": True, **{key: self.__dict__[key] for key in kept if key in self.__dict__}}
 
 
 def _edge(x: Any) -> Edge:
     if not isinstance(x, Tensor) or not x.requires_grad:
         return None
     return x if x.node is None else x.node
-
-
-def _conform(gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
-    """Undo broadcasting (sum over the axes that were stretched) and promotion (cast back)."""
-    if gradient.shape != shape:
-        extra = gradient.ndim - len(shape)
-        axes = tuple(range(extra)) + tuple(
-            extra + i for i, size in enumerate(shape) if size == 1 and gradient.shape[extra + i] != 1
-        )
-        gradient = gradient.sum(axis=axes).reshape(shape) if axes else gradient.reshape(shape)
-    return gradient if gradient.dtype == dtype else gradient.astype(dtype)
 
 
 class Hook:
@@ -185,13 +197,16 @@ def apply(function: Function, *inputs: Any) -> Tensor:
         item.before_forward(function, inputs)
     result = function.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs])
     output = Tensor(result)
+    for x in inputs:
+        if isinstance(x, Tensor) and _owner(x.data) is _owner(output.data):
+            output.share_readers(x)  # a view: whoever assigns to one of the two changes both
     if (
         function.differentiable
         and _recording.get()
         and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
         and is_floating(output.dtype)
     ):
-        function.record(inputs, output.data)
+        function.record(inputs, output)
         output.node = function
         output.requires_grad = True
     for item in reversed(_hooks):
@@ -218,7 +233,7 @@ def backpropagate(
     reached: dict[int, tuple[Edge, Tensor]] = {}
     pending: list[tuple[int, int, Function]] = []
     wanted = None if targets is None else {id(_edge(target)) for target in targets}
-    useful = None if wanted is None else _leading_to(wanted, [_edge(output) for output in outputs])
+    useful = None if targets is None else _leading_to(targets, outputs)
     summed: set[int] = set()  # gradients that are sums of ours, so that the next term may be added in place
 
     def add(edge: Edge, gradient: Tensor) -> None:
@@ -241,11 +256,12 @@ def backpropagate(
             gradient = reached[key][1] if wanted and key in wanted else reached.pop(key)[1]
             summed.discard(key)
             needed = tuple(edge is not None and (useful is None or id(edge) in useful) for edge in function.edges)
-            if any(needed) or function.freed:
-                results = _run_backward(function, gradient, needed)
-                for edge, result in zip(function.edges, results, strict=True):
-                    if result is not None:
-                        add(edge, result)
+            if not any(needed):
+                continue
+            results = _run_backward(function, gradient, needed)
+            for edge, result in zip(function.edges, results, strict=True):
+                if result is not None:
+                    add(edge, result)
             if not retain_graph:
                 function.release()
     return reached
@@ -260,16 +276,18 @@ def _run_backward(function: Function, gradient: Tensor, needed: tuple[bool, ...]
     return results
 
 
-def _leading_to(wanted: set[int], roots: Iterable[Edge]) -> set[int]:
-    """The ids of all edges from which a wanted one can be reached, so that other branches are skipped."""
+def _leading_to(targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> set[int]:
+    """The ids of all edges from which a target can be reached, so that other branches are skipped."""
+    wanted = [_edge(target) for target in targets]
+    oldest = min((edge.sequence if isinstance(edge, Function) else -1 for edge in wanted), default=-1)
     functions: dict[int, Function] = {}
-    unvisited = [root for root in roots if isinstance(root, Function)]
+    unvisited = [output.node for output in outputs if output.node is not None]
     while unvisited:
         function = unvisited.pop()
-        if id(function) not in functions:
+        if id(function) not in functions and function.sequence >= oldest:  # what is older leads to no target
             functions[id(function)] = function
             unvisited.extend(edge for edge in function.edges if isinstance(edge, Function))
-    useful = set(wanted)
+    useful = {id(edge) for edge in wanted}
     for function in sorted(functions.values(), key=lambda function: function.sequence):
         if any(id(edge) in useful for edge in function.edges if edge is not None):
             useful.add(id(function))
@@ -278,6 +296,8 @@ def _leading_to(wanted: set[int], roots: Iterable[Edge]) -> set[int]:
 
 def _first_gradient(output: Tensor, gradient: Any) -> Tensor:
     """The gradient that a pass starts from: the given one, checked, or 1 for a scalar."""
+    if not isinstance(output, Tensor):
+        raise GraphError(f"gradients start from a Tensor, not from {type(output).__name__}")
     if not output.requires_grad:
         raise GraphError(f"no gradient can flow: the output of shape {output.shape} does not require one")
     if gradient is None:
@@ -299,16 +319,17 @@ def backward(
     """Add to `.grad` of every leaf the gradient of `output` with respect to it; see `Tensor.backward`."""
     first = _first_gradient(output, gradient)
     retain = create_graph if retain_graph is None else retain_graph
-    owners = {id(_owner(first.data))}
-    for leaf, result in backpropagate([output], [first], None, retain, create_graph).values():
-        if leaf.grad is not None:
-            leaf.grad = leaf.grad + result
-        elif create_graph:
+    reached = backpropagate([output], [first], None, retain, create_graph).values()
+    # Optimisers change gradients in place: none may share memory with another, with a leaf or with what was given.
+    taken = {id(_owner(first.data)), *(id(_owner(leaf.data)) for leaf, _ in reached)}
+    with set_grad_enabled(create_graph):
+        for leaf, result in reached:
+            if leaf.grad is not None:
+                result = leaf.grad + result
+            elif id(_owner(result.data)) in taken or not result.data.flags.writeable:
+                result = result.copy()
             leaf.grad = result
-        else:  # optimisers change gradients in place, so no two may share memory, and none be a broadcast view
-            shared = id(_owner(result.data)) in owners or not result.data.flags.writeable
-            leaf.grad = Tensor(result.data.copy()) if shared else result
-            owners.add(id(_owner(leaf.grad.data)))
+            taken.add(id(_owner(result.data)))
 
 
 def _owner(array: Array) -> Array:
@@ -345,11 +366,15 @@ def grad(
     """
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if grad_outputs is None or isinstance(grad_outputs, Tensor):
-        grad_outputs = [grad_outputs] * len(outputs)
+    if grad_outputs is None:
+        grad_outputs = [None] * len(outputs)
+    elif not isinstance(grad_outputs, list | tuple):
+        grad_outputs = [grad_outputs]
     if len(grad_outputs) != len(outputs):
         raise GraphError(f"{len(outputs)} outputs, but {len(grad_outputs)} entries in grad_outputs")
     for position, x in enumerate(inputs):
+        if not isinstance(x, Tensor):
+            raise GraphError(f"input {position} is no Tensor but {type(x).__name__}: nothing was recorded for it")
         if not x.requires_grad:
             raise GraphError(f"input {position} of shape {x.shape} does not require a gradient")
     first = [_first_gradient(y, gradient) for y, gradient in zip(outputs, grad_outputs, strict=True)]

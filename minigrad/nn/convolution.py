@@ -62,7 +62,7 @@ class _Convolution(Module):
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
-        defaults = {"padding": (0, 0), "output_padding": (0, 0), "dilation": (1, 1), "groups": 1}
+        defaults = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0), "groups": 1}
         for name, default in defaults.items():
             if getattr(self, name) != default:
                 parts.append(f"{name}={getattr(self, name)!r}")

@@ -35,7 +35,9 @@ class Fused(Function):
         if self.has_kernel and not recorded:
             found = self.kernel_gradients(gradient.data)
             return [None if array is None else Tensor(array) for array in found]
-        wanted = [x for x, needed in zip(self.inputs, self.needs_gradient, strict=True) if needed]
         with set_grad_enabled(True):
-            gradients = iter(grad(self.formula(*self.inputs), wanted, gradient, create_graph=recorded))
+            # Handles of their own: where one input was made from another, each gets its own part of the gradient.
+            handles = [x.reshape(x.shape) for x in self.inputs]
+            wanted = [x for x, needed in zip(handles, self.needs_gradient, strict=True) if needed]
+            gradients = iter(grad(self.formula(*handles), wanted, gradient, create_graph=recorded))
         return [next(gradients) if needed else None for needed in self.needs_gradient]
