@@ -47,6 +47,7 @@ def _id(case: tuple[str, Any, Any]) -> str:
     return case[0]
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("case", LAYERS, ids=_id)
 def test_layer_computes_what_pytorch_computes(case: tuple[str, Callable[[Any], Any], tuple[int, ...]]) -> None:
     _, make, shape = case
