@@ -32,12 +32,13 @@ class Tensor:
         requires_grad: whether gradients flow to or through this Tensor.
         grad: the gradient that `backward` added up, of the same shape and dtype, or None. Only for leaves.
         node: the Function that made this Tensor, or None for a leaf.
+        readers: the recorded Functions that will read this memory when they go back; views share the list.
 
     Raises:
         DTypeError: if a gradient is required of anything but real numbers, or `data` holds objects.
     """
 
-    __slots__ = ("__weakref__", "_readers", "data", "grad", "node", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "node", "readers", "requires_grad")
     __array_priority__ = 1000.0
 
     def __init__(self, data: Array, requires_grad: bool = False, node: Function | None = None) -> None:
@@ -47,11 +48,11 @@ class Tensor:
             raise DTypeError(f"a Tensor holds numbers or booleans, not {data.dtype} (from {type(data).__name__})")
         if requires_grad and not is_floating(data.dtype):
             raise DTypeError(f"only real numbers can require a gradient, not {data.dtype}")
-        self.data: Array = data if isinstance(data, np.ndarray) or data.ndim else np.asarray(data)
+        self.data: Array = np.asarray(data) if isinstance(data, np.generic) else data
         self.requires_grad = requires_grad or node is not None
         self.grad: Tensor | None = None
         self.node = node
-        self._readers: list[weakref.ref[Function]] | None = None
+        self.readers: list[weakref.ref[Function]] | None = None
 
     # What it is
 
@@ -129,9 +130,7 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory as a Tensor that is off the tape."""
         other = Tensor(self.data)
-        if self._readers is None:
-            self._readers = []
-        other._readers = self._readers
+        other.share_readers(self)
         return other
 
     def __float__(self) -> float:
@@ -146,7 +145,12 @@ class Tensor:
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ShapeError(f"a Tensor of shape {self.shape} is not true or false; use all() or any()")
         return bool(self.item())
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy, or what comes out of a pickle, is off every tape
+        return type(self), (self.data, self.requires_grad and self.is_leaf)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
@@ -184,23 +188,42 @@ class Tensor:
 
     def note_reader(self, reader: weakref.ref[Function]) -> None:
         """Remember that a Function on the tape will read these values when it goes back."""
-        if self._readers is None:
-            self._readers = []
-        elif len(self._readers) > 8:  # parameters are read at every step: forget the readers that are gone
-            self._readers[:] = [known for known in self._readers if _is_waiting(known)]
-        self._readers.append(reader)
+        if self.readers is None:
+            self.readers = []
+        count = len(self.readers)
+        if count >= 8 and count & (count - 1) == 0:
+            # Parameters are read at every step: forget the readers that are gone, at every doubling.
+            self.readers[:] = [known for known in self.readers if _is_waiting(known)]
+        self.readers.append(reader)
+
+    def share_readers(self, other: Tensor) -> None:
+        """Note that this Tensor is made of the memory of `other`: what reads one of them reads both."""
+        if other.readers is None:
+            other.readers = []
+        self.readers = other.readers
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Assign in place, where nothing on the tape can notice.
 
         Raises:
-            TypeError: if this Tensor is on the tape, or a recorded operation still needs its values.
+            TypeError: if this Tensor or the value is on the tape, or a recorded operation still needs this memory.
+            ShapeError: if the value does not fit.
+            IndexError: if the index is outside of the Tensor.
         """
         from .autograd import is_grad_enabled
 
-        waiting = next((name for name in map(_is_waiting, self._readers or []) if name), None)
-        if self.node is not None or (self.requires_grad and is_grad_enabled()) or waiting:
-            reason = f"{waiting} still needs its values for the backward pass" if waiting else "it is on the tape"
+        recording = is_grad_enabled()
+        waiting = next((name for name in map(_is_waiting, self.readers or []) if name), None)
+        reason = ""
+        if waiting:
+            reason = f"{waiting} still needs its values for the backward pass"
+        elif self.node is not None:
+            reason = f"it is on the tape, as the result of {self.node.name}"
+        elif self.requires_grad and recording:
+            reason = "it requires a gradient; inside no_grad() this is allowed"
+        elif isinstance(value, Tensor) and value.requires_grad and recording:
+            reason = "the value is on the tape, and its gradient would be lost"
+        if reason:
             raise TypeError(
                 f"cannot assign to a part of this Tensor of shape {self.shape}: {reason}. Build the new "
                 "value with where() or concat(), assign to a copy (x.detach().copy()), or assign after backward()"
@@ -209,10 +232,10 @@ class Tensor:
         index = tuple(_raw(i) for i in index) if isinstance(index, tuple) else _raw(index)
         try:
             self.data[index] = value
+        except IndexError as error:
+            raise IndexError(f"index {index} into a Tensor of shape {self.shape}: {error}") from None
         except ValueError as error:
-            raise ShapeError(
-                f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}"
-            ) from error
+            raise ShapeError(f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}") from error
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients, or no longer; in place, for leaves. Returns the Tensor itself."""

@@ -37,19 +37,10 @@ class Elementwise(Function):
     """An elementwise operation with broadcasting, by its rule."""
 
     def __init__(self, rule: Rule) -> None:
-        self.rule = rule
+        self.rule, self.name = rule, rule.name
         self.differentiable = bool(rule.gradients)
         self.saves_inputs = "x" in rule.uses
         self.saves_output = "y" in rule.uses
-
-    @property
-    def name(self) -> str:
-        return self.rule.name
-
-    def release(self) -> None:
-        rule = self.rule
-        super().release()
-        self.rule = rule  # errors and reprs still ask for the name
 
     def forward(self, *arrays: Any) -> Array:
         array = next(a for a in arrays if hasattr(a, "strides"))

@@ -32,10 +32,7 @@ class _MaxPlaces(Function):
 
     def __init__(self, problem: pool2d.Pool2dProblem, indices: Array, operation: Operation) -> None:
         self.problem, self.indices, self.operation = problem, indices, operation
-
-    @property
-    def name(self) -> str:
-        return self.operation.name
+        self.name = operation.name
 
     def forward(self, x: Array) -> Array:
         return self.operation(self.problem, x, self.indices)
@@ -60,10 +57,7 @@ class AveragePool2d(Function):
         back: Operation,
     ) -> None:
         self.problem, self.operation, self.back = problem, operation, back
-
-    @property
-    def name(self) -> str:
-        return self.operation.name
+        self.name = operation.name
 
     def forward(self, x: Array) -> Array:
         return self.operation(self.problem, x)

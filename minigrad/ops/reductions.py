@@ -38,10 +38,7 @@ class Reduction(Function):
 
     def __init__(self, axes: tuple[int, ...], keepdims: bool) -> None:
         self.axes, self.keepdims = axes, keepdims
-
-    @property
-    def name(self) -> str:
-        return type(self).__name__.lower()
+        self.name = self.method
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
@@ -126,11 +123,8 @@ class ArgMax(Function):
     differentiable = False
 
     def __init__(self, method: str, axis: int | None, keepdims: bool) -> None:
-        self.method, self.axis, self.keepdims = method, axis, keepdims
-
-    @property
-    def name(self) -> str:
-        return self.method
+        self.name = self.method = method
+        self.axis, self.keepdims = axis, keepdims
 
     def forward(self, x: Array) -> Array:
         if x.size == 0 or (self.axis is not None and x.shape[self.axis] == 0):
@@ -142,8 +136,8 @@ class Logical(Reduction):
     differentiable = False
 
     def __init__(self, method: str, axes: tuple[int, ...], keepdims: bool) -> None:
-        super().__init__(axes, keepdims)
         self.method = method
+        super().__init__(axes, keepdims)
 
 
 def _reduce(function: type[Reduction], x: Any, axis: Axis, keepdims: bool) -> Tensor:
