@@ -6,11 +6,16 @@ one thread. Handing work between two thread pools costs milliseconds a layer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numba
+
+from ..errors import MinigradError
+
+ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
 
 # Sums may be reordered into vector lanes and multiply-adds contracted; NaN and infinity keep their meaning.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
@@ -51,5 +56,21 @@ def get_num_threads() -> int:
     return int(numba.get_num_threads())
 
 
-if "MINIGRAD_NUM_THREADS" in os.environ:
-    set_num_threads(int(os.environ["MINIGRAD_NUM_THREADS"]))
+def read_environment() -> None:
+    """Apply MINIGRAD_NUM_THREADS.
+
+    Raises:
+        MinigradError: if it is no number of threads that there can be.
+    """
+    text = os.environ.get(ENVIRONMENT_VARIABLE)
+    if text is None:
+        return
+    try:
+        set_num_threads(int(text))
+    except ValueError as error:
+        raise MinigradError(f"environment variable {ENVIRONMENT_VARIABLE}={text!r}: {error}") from None
+
+
+# An error of an import could not be told in one line: the command line reads the variable again, and tells.
+with contextlib.suppress(MinigradError):
+    read_environment()
