@@ -11,6 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..autograd import Function, Hook, hook
+from ..kernels.errors import MinigradError
 from ..nn import Module, module_path, running_modules
 from .table import as_text
 
@@ -64,7 +65,7 @@ class Timer(Hook):
     def timings(self, by: str = "operation") -> dict[str, Timing]:
         """The timings added up by "operation" or by "module" (its path), the longest first."""
         if by not in ("operation", "module"):
-            raise ValueError(f"timings are by 'operation' or by 'module', not by {by!r}")
+            raise MinigradError(f"timings are by 'operation' or by 'module', not by {by!r}")
         paths = {modules: _path(modules) for _, modules in self._timings}
         sums: dict[str, Timing] = defaultdict(Timing)
         for (name, modules), timing in self._timings.items():
