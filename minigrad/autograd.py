@@ -144,7 +144,7 @@ class Function:
             stretched = [i for i, n in enumerate(shape) if extra >= 0 and n != gradient.shape[extra + i]]
             if extra < 0 or any(shape[i] != 1 for i in stretched):
                 raise GraphError(
-                    f"{self.name}: backward gave a gradient of shape {gradient.shape} for an input of shape {shape}"
+                    f"{self.name}: backward gave a gradient of shape {gradient.shape} to an input of {shape}"
                 )
             axes = (*range(extra), *(extra + i for i in stretched))
             gradient = gradient.sum(axis=axes).reshape(shape)

@@ -14,6 +14,18 @@ from .tensor import Tensor
 Shape = int | Sequence[int]
 
 
+def sizes(shape: Shape, name: str) -> tuple[int, ...]:
+    """`shape`, one size or several, as a tuple of integers.
+
+    Raises:
+        ShapeError: if a size is not an integer, or is negative.
+    """
+    given = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in given):
+        raise ShapeError(f"{name}: a shape is made of integers from 0 on, got {shape!r}")
+    return tuple(int(n) for n in given)
+
+
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
     """A new Tensor with a copy of `data`.
 
@@ -35,6 +47,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
             values = _from_python(values)
         array = xp.array(values.get() if device == "cpu" and hasattr(values, "get") else values, dtype=dtype)
     except ValueError as error:
+        if "could not convert" in str(error):
+            raise DTypeError(f"tensor: {error}") from error
         raise ShapeError(f"tensor: nested lists must have equal lengths: {error}") from error
     except TypeError as error:
         raise DTypeError(
@@ -61,7 +75,13 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
 
 
 def from_dlpack(x: Any) -> Tensor:
-    """A Tensor over the memory of another library's array, through the DLPack protocol, without a copy."""
+    """A Tensor over the memory of another library's array, through the DLPack protocol, without a copy.
+
+    Raises:
+        DTypeError: if `x` does not speak DLPack.
+    """
+    if not hasattr(x, "__dlpack_device__"):
+        raise DTypeError(f"from_dlpack: {type(x).__name__} has no __dlpack__ method; use mg.asarray")
     kind, _ = x.__dlpack_device__()
     return Tensor(library("cuda" if int(kind) == 2 else "cpu").from_dlpack(x))
 
@@ -69,10 +89,14 @@ def from_dlpack(x: Any) -> Tensor:
 def full(
     shape: Shape, fill_value: float, dtype: Any = None, requires_grad: bool = False, device: str = "cpu"
 ) -> Tensor:
-    """A Tensor of `shape` with one value everywhere; float32 for a float if `dtype` is None."""
+    """A Tensor of `shape` with one value everywhere; float32 for a float if `dtype` is None.
+
+    Raises:
+        ShapeError: if a size is negative.
+    """
     if dtype is None:
         dtype = np.float32 if isinstance(fill_value, float) else None
-    return Tensor(library(device).full(shape, fill_value, dtype), requires_grad)
+    return Tensor(library(device).full(sizes(shape, "full"), fill_value, dtype), requires_grad)
 
 
 def zeros(shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu") -> Tensor:
@@ -103,7 +127,13 @@ def full_like(x: Tensor, fill_value: float) -> Tensor:
 def arange(
     start: float, stop: float | None = None, step: float = 1, dtype: Any = None, device: str = "cpu"
 ) -> Tensor:
-    """Numbers from `start` (0 if only one is given) up to, but without, `stop`."""
+    """Numbers from `start` (0 if only one is given) up to, but without, `stop`.
+
+    Raises:
+        ShapeError: if the step is zero.
+    """
+    if step == 0:
+        raise ShapeError(f"arange: the step from {start} to {stop} must not be zero")
     first, last = (0, start) if stop is None else (start, stop)
     if dtype is None and any(isinstance(number, float) for number in (first, last, step)):
         dtype = np.float32
@@ -111,10 +141,20 @@ def arange(
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = np.float32, device: str = "cpu") -> Tensor:
-    """`num` numbers at equal distances from `start` to `stop`, both included."""
+    """`num` numbers at equal distances from `start` to `stop`, both included.
+
+    Raises:
+        ShapeError: if `num` is negative.
+    """
+    (num,) = sizes(num, "linspace: num")
     return Tensor(library(device).linspace(start, stop, num, dtype=dtype))
 
 
 def eye(n: int, m: int | None = None, dtype: Any = np.float32, device: str = "cpu") -> Tensor:
-    """The identity matrix with n rows and m (or n) columns."""
-    return Tensor(library(device).eye(n, m, dtype=dtype))
+    """The identity matrix with n rows and m (or n) columns.
+
+    Raises:
+        ShapeError: if a size is negative.
+    """
+    rows, columns = sizes((n, n if m is None else m), "eye")
+    return Tensor(library(device).eye(rows, columns, dtype=dtype))

@@ -36,7 +36,7 @@ def library(device: str) -> ModuleType:
         ) from error
     if not cupy.cuda.is_available():
         raise DeviceError("device 'cuda': CuPy is installed, but no NVIDIA driver and GPU answer")
-    return cupy  # type: ignore[no-any-return]
+    return cupy
 
 
 class Transfer(Function):

@@ -7,27 +7,28 @@ as 1, 2, 3", SC 2011).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
 
-from .kernels.errors import MinigradError
-from .tensor import Tensor
-
-Shape = int | Sequence[int]
+from .creation import Shape, sizes
+from .kernels.errors import DTypeError, MinigradError, ShapeError
+from .tensor import Tensor, is_floating
 
 
 class Generator:
     """A stream of random numbers: `seed` names the stream, `offset` how far it has been used.
 
     Raises:
-        MinigradError: if the seed is not an integer from 0 to 2**64 - 1.
+        MinigradError: if the seed is not an integer from 0 to 2**64 - 1, or the offset is negative.
     """
 
     def __init__(self, seed: int = 0, offset: int = 0) -> None:
         if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
             raise MinigradError(f"a seed is an integer from 0 to 2**64 - 1, got {seed!r}")
+        if not isinstance(offset, int | np.integer) or offset < 0:
+            raise MinigradError(f"an offset is an integer from 0 on, got {offset!r}")
         self.seed, self.offset = int(seed), int(offset)
 
     def reserve(self, blocks: int) -> int:
@@ -42,10 +43,19 @@ class Generator:
         return np.random.Generator(np.random.Philox(key=self.seed, counter=first << 128))
 
     def state_dict(self) -> dict[str, int]:
+        """The two numbers that a checkpoint needs."""
         return {"seed": self.seed, "offset": self.offset}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.seed, self.offset = int(state["seed"]), int(state["offset"])
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            MinigradError: if an entry is missing, or is not a seed and an offset.
+        """
+        if not {"seed", "offset"} <= state.keys():
+            raise MinigradError(f"a generator's state has seed and offset, got {', '.join(state) or 'nothing'}")
+        restored = Generator(state["seed"], state["offset"])
+        self.seed, self.offset = restored.seed, restored.offset
 
 
 default_generator = Generator()
@@ -57,29 +67,39 @@ def manual_seed(seed: int) -> Generator:
     return default_generator
 
 
-def _shape(shape: Shape) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+def _real(dtype: Any, name: str) -> np.dtype:
+    if not is_floating(dtype):
+        raise DTypeError(f"{name}: the dtype must be real, not {np.dtype(dtype)}; use randint for integers")
+    return np.dtype(dtype)
 
 
 def rand(
     shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """Uniform numbers in [0, 1)."""
-    shape = _shape(shape)
-    source = (generator or default_generator).numpy(int(np.prod(shape)))
-    return Tensor(source.random(shape).astype(dtype), requires_grad)
+    """Uniform numbers in [0, 1), of a real dtype; `shape` and errors as in `mg.full`."""
+    dtype, shape = _real(dtype, "rand"), sizes(shape, "rand")
+    numbers = (generator or default_generator).numpy(math.prod(shape)).random(shape)
+    # Cut to the digits that the dtype has: rounding would make a 1 of the largest ones.
+    steps = 1.0 / float(1 - np.nextafter(dtype.type(1), dtype.type(0)))
+    return Tensor((np.floor(numbers * steps) / steps).astype(dtype), requires_grad)
 
 
 def randn(
     shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
-    """Normal numbers with mean 0 and standard deviation 1."""
-    shape = _shape(shape)
-    source = (generator or default_generator).numpy(int(np.prod(shape)))
+    """Normal numbers with mean 0 and standard deviation 1, of a real dtype; `shape` and errors as in `mg.full`."""
+    dtype, shape = _real(dtype, "randn"), sizes(shape, "randn")
+    source = (generator or default_generator).numpy(math.prod(shape))
     return Tensor(source.standard_normal(shape).astype(dtype), requires_grad)
 
 
 def randint(low: int, high: int, shape: Shape, generator: Generator | None = None) -> Tensor:
-    """Integers (int64) from `low` up to, but without, `high`."""
-    shape = _shape(shape)
-    return Tensor((generator or default_generator).numpy(int(np.prod(shape))).integers(low, high, shape))
+    """Integers (int64) from `low` up to, but without, `high`.
+
+    Raises:
+        ShapeError: if a size is negative, or there is no integer to choose.
+    """
+    shape = sizes(shape, "randint")
+    if high <= low:
+        raise ShapeError(f"randint: there is no integer from {low} up to, but without, {high}")
+    return Tensor((generator or default_generator).numpy(math.prod(shape)).integers(low, high, shape))

@@ -70,7 +70,7 @@ class Tensor:
 
     @property
     def dtype(self) -> np.dtype:
-        return self.data.dtype  # type: ignore[no-any-return]
+        return self.data.dtype
 
     @property
     def device(self) -> str:
@@ -111,7 +111,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array: the very memory on a CPU, a copy from a GPU. It is off the tape."""
-        return self.data if self.device == "cpu" else self.data.get()  # type: ignore[no-any-return]
+        return self.data if self.device == "cpu" else self.data.get()
 
     def item(self) -> float | int | bool:
         """The single value as a Python number.
@@ -121,7 +121,7 @@ class Tensor:
         """
         if self.size != 1:
             raise ShapeError(f"item() takes one element out of a Tensor that has one; this has shape {self.shape}")
-        return self.data.item()  # type: ignore[no-any-return]
+        return self.data.item()
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
@@ -159,13 +159,13 @@ class Tensor:
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.data.__dlpack_device__()  # type: ignore[no-any-return]
+        return self.data.__dlpack_device__()
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
         if self.device != "cuda":
             raise AttributeError("only a Tensor on a GPU has a __cuda_array_interface__")
-        return self.data.__cuda_array_interface__  # type: ignore[no-any-return]
+        return self.data.__cuda_array_interface__
 
     # Its place on the tape
 
@@ -235,7 +235,9 @@ class Tensor:
         except IndexError as error:
             raise IndexError(f"index {index} into a Tensor of shape {self.shape}: {error}") from None
         except ValueError as error:
-            raise ShapeError(f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}") from error
+            raise ShapeError(
+                f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}"
+            ) from error
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients, or no longer; in place, for leaves. Returns the Tensor itself."""

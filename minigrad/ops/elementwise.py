@@ -17,7 +17,8 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor
 
-GradientRule = Callable[..., Tensor]
+GradientRule = Callable[..., Tensor | None]
+Operation = Callable[..., Tensor]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Rule:
     uses: str = "x"
 
 
-OPERATIONS: dict[str, Callable[..., Tensor]] = {}
+OPERATIONS: dict[str, Operation] = {}
 
 
 class Elementwise(Function):
@@ -47,8 +48,7 @@ class Elementwise(Function):
         try:
             return self.rule.forward(array_module(array), *arrays)
         except ValueError as error:
-            shapes = " and ".join(str(np.shape(a)) for a in arrays)
-            raise ShapeError(f"{self.name}: shapes {shapes} cannot be broadcast together") from error
+            raise _value_error(self.name, arrays, error) from error
         except TypeError as error:
             dtypes = " and ".join(str(getattr(a, "dtype", type(a).__name__)) for a in arrays)
             raise DTypeError(f"{self.name} is not defined for {dtypes}") from error
@@ -62,9 +62,19 @@ class Elementwise(Function):
         ]
 
 
+def _value_error(name: str, arrays: tuple[Any, ...], error: ValueError) -> Exception:
+    """What was wrong with the arrays: their shapes, or (integers to negative powers, say) their values."""
+    shapes = [np.shape(a) for a in arrays if a is not None]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return ShapeError(f"{name}: shapes {' and '.join(map(str, shapes))} cannot be broadcast together")
+    return DTypeError(f"{name}: {error}")
+
+
 def elementwise(
     name: str, *gradients: GradientRule, forward: str | Callable[..., Array] | None = None, uses: str = "x"
-) -> Callable[..., Tensor]:
+) -> Operation:
     """Define an operation. `forward` is a function of (xp, *arrays), or a ufunc's name if it is not `name`."""
     if not callable(forward):
         ufunc = forward or name
@@ -139,7 +149,7 @@ pow = power = elementwise("pow", _power_by_base, _power_by_exponent, forward="po
 square = elementwise("square", lambda g, y, a: g * (2.0 * a))
 reciprocal = elementwise("reciprocal", lambda g, y, a: -g * y * y, uses="y")
 sqrt = elementwise("sqrt", lambda g, y, a: g / (2.0 * y), uses="y")
-sign = elementwise("sign", lambda g, y, a: g * 0.0, uses="")
+sign: Operation = elementwise("sign", lambda g, y, a: g * 0.0, uses="")
 floor_divide = elementwise("floor_divide")
 remainder = elementwise("remainder", lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b))
 floor = elementwise("floor", lambda g, y, a: g * 0.0, uses="")
@@ -153,7 +163,7 @@ expm1 = elementwise("expm1", lambda g, y, a: g * (y + 1.0), uses="y")
 log = elementwise("log", lambda g, y, a: g / a)
 log1p = elementwise("log1p", lambda g, y, a: g / (a + 1.0))
 sin = elementwise("sin", lambda g, y, a: g * cos(a))
-cos = elementwise("cos", lambda g, y, a: -g * sin(a))
+cos: Operation = elementwise("cos", lambda g, y, a: -g * sin(a))
 tanh = elementwise("tanh", lambda g, y, a: g * (1.0 - y * y), uses="y")
 sigmoid = elementwise("sigmoid", lambda g, y, a: g * y * (1.0 - y), forward=_sigmoid, uses="y")
 relu = elementwise(
@@ -168,7 +178,7 @@ maximum = elementwise(
 minimum = elementwise(
     "minimum", lambda g, y, a, b: _share(g, a < b, a == b), lambda g, y, a, b: _share(g, b < a, a == b)
 )
-_where = elementwise(
+_where: Operation = elementwise(
     "where",
     lambda g, y, c, a, b: None,
     lambda g, y, c, a, b: _where(c, g, 0.0),
@@ -206,8 +216,6 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor:
     condition = condition if isinstance(condition, Tensor) else Tensor(np.asarray(condition))
     if condition.dtype != np.bool_:
         raise DTypeError(f"where: the condition must be boolean, not {condition.dtype}; write a comparison")
-    if not isinstance(x1, Tensor) and not isinstance(x2, Tensor):
-        x1 = Tensor(np.asarray(x1))
     return _where(condition, x1, x2)
 
 
@@ -215,19 +223,30 @@ OPERATIONS["where"] = where
 
 
 class Clip(Function):
-    """min(max(x, lowest), highest). The gradient is 1 inside and on the bounds, as in PyTorch."""
+    """min(max(x, lowest), highest). The gradient is 1 inside and on the bounds, as in PyTorch; outside, it is
+    the bound's."""
 
-    def __init__(self, lowest: float | None, highest: float | None) -> None:
-        self.bounds = (lowest, highest)
+    name = "clip"
 
-    def forward(self, x: Array) -> Array:
-        return x.clip(*self.bounds)
+    def forward(self, x: Array, lowest: Any, highest: Any) -> Array:
+        try:
+            return x.clip(lowest, highest)
+        except ValueError as error:
+            raise _value_error(self.name, (x, lowest, highest), error) from error
 
-    def backward(self, gradient: Tensor) -> Tensor:
-        (x,), (lowest, highest) = self.inputs, self.bounds
+    def backward(self, gradient: Tensor) -> list[Tensor | None]:
+        x, lowest, highest = self.inputs
+        inside, by_lowest, by_highest = gradient, None, None
         if lowest is not None:
-            gradient = _mask(x >= lowest, gradient)
-        return gradient if highest is None else _mask(x <= highest, gradient)
+            inside = _mask(x >= lowest, inside)
+            by_lowest = _mask(x < lowest, gradient)
+        if highest is not None:
+            inside = _mask(x <= highest, inside)
+            by_highest = _mask(x > highest, gradient)
+        if lowest is not None and highest is not None:  # bounds that cross: the highest wins everywhere
+            crossed = greater(lowest, highest)
+            by_lowest, by_highest = where(crossed, 0.0, by_lowest), where(crossed, gradient, by_highest)
+        return [inside, by_lowest, by_highest]
 
 
 def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
@@ -239,10 +258,7 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ShapeError("clip: at least one of min and max must be given")
     (x,) = as_operands((x,))
-    if any(hasattr(bound, "shape") for bound in (min, max)):
-        x = x if min is None else maximum(x, min)
-        return x if max is None else minimum(x, max)
-    return apply(Clip(min, max), x)
+    return apply(Clip(), x, *(bound if bound is None else as_operands((x, bound))[1] for bound in (min, max)))
 
 
 class Cast(Function):

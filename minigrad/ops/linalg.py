@@ -12,7 +12,7 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .elementwise import as_operands
-from .shape import broadcast_to, expand_dims, matrix_transpose, permute_dims, reshape, squeeze
+from .shape import broadcast_to, expand_dims, matrix_transpose, normalize_axes, permute_dims, reshape, squeeze
 
 
 class MatMul(Function):
@@ -47,17 +47,23 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     return squeeze(product, ones) if ones else product
 
 
-def tensordot(x1: Any, x2: Any, axes: int | Sequence[Sequence[int]] = 2) -> Tensor:
+def tensordot(x1: Any, x2: Any, axes: int | Sequence[int | Sequence[int]] = 2) -> Tensor:
     """The sum over pairs of axes: the last `axes` of `x1` with the first of `x2`, or two lists of axes.
 
     Raises:
         ShapeError: if the paired axes differ in size or number.
     """
-    a, b = as_operands((x1, x2))
-    if isinstance(axes, int):
-        first, second = list(range(a.ndim - axes, a.ndim)), list(range(axes))
-    else:
-        first, second = ([axis % x.ndim for axis in side] for side, x in zip(axes, (a, b), strict=True))
+    a, b = (x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands((x1, x2)))
+    if isinstance(axes, int | np.integer):
+        if not 0 <= axes <= min(a.ndim, b.ndim):
+            raise ShapeError(f"tensordot: shapes {a.shape} and {b.shape} do not have {axes} axes to sum over")
+        axes = (range(a.ndim - axes, a.ndim), range(axes))
+    if not isinstance(axes, list | tuple) or len(axes) != 2:
+        raise ShapeError(f"tensordot: axes are a number, or two lists of axes, got {axes!r}")
+    first, second = (
+        list(normalize_axes(list(side) if isinstance(side, range | tuple) else side, x.ndim, "tensordot"))
+        for side, x in zip(axes, (a, b), strict=True)
+    )
     if [a.shape[i] for i in first] != [b.shape[i] for i in second]:
         raise ShapeError(f"tensordot: axes {first} of shape {a.shape} do not fit axes {second} of shape {b.shape}")
     rows = [i for i in range(a.ndim) if i not in first]
@@ -107,6 +113,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     Raises:
         ShapeError: if the equation cannot be read or the shapes do not fit it.
     """
+    if not isinstance(equation, str) or not operands:
+        raise ShapeError(f"einsum: an equation ('ij,jk->ik') and its operands are needed, got {equation!r}")
     tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands(operands)]
     labels, result = _explicit(equation, tensors)
     for i, label in enumerate(labels[:]):

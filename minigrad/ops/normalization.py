@@ -14,7 +14,7 @@ from .shape import pad
 
 
 def _affine(
-    x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, problem: batch_norm.BatchNormProblem
+    problem: batch_norm.BatchNormProblem, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> Tensor:
     shape = (1, -1, 1, 1)
     normal = (x - mean.reshape(shape)) / sqrt(variance.reshape(shape) + problem.epsilon)
@@ -42,7 +42,7 @@ class BatchNormTraining(Fused):
     def formula(self, *inputs: Tensor) -> Tensor:
         x, weight, bias = inputs
         axes = (0, 2, 3)
-        return _affine(x, weight, bias, mean(x, axes), var(x, axes), self.problem)
+        return _affine(self.problem, x, weight, bias, mean(x, axes), var(x, axes))
 
 
 class BatchNormEvaluation(Fused):
@@ -57,7 +57,7 @@ class BatchNormEvaluation(Fused):
         return batch_norm.forward_evaluation(self.problem, x, weight, bias, mean, variance)
 
     def formula(self, *inputs: Tensor) -> Tensor:
-        return _affine(*inputs, problem=self.problem)
+        return _affine(self.problem, *inputs)
 
 
 class LocalResponseNorm(Fused):

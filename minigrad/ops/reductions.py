@@ -10,25 +10,7 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor, is_floating
 from .elementwise import as_operands, where
-from .shape import broadcast_to, flip
-
-Axis = int | tuple[int, ...] | None
-
-
-def normalize_axes(axis: Axis, ndim: int, name: str) -> tuple[int, ...]:
-    """`axis` as a tuple of different numbers in [0, ndim).
-
-    Raises:
-        ShapeError: if an axis does not exist or is named twice.
-    """
-    axes = tuple(range(ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in axes:
-        if not -ndim <= a < ndim:
-            raise ShapeError(f"{name}: axis {a} does not exist in {ndim} dimensions")
-    axes = tuple(a % ndim for a in axes)
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: axis {axis} names an axis twice")
-    return axes
+from .shape import Axis, broadcast_to, flip, normalize_axes
 
 
 class Reduction(Function):
@@ -67,7 +49,8 @@ class Mean(Reduction):
     saves_inputs = False
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return self.spread(gradient * (1.0 / math.prod(self.shape[i] for i in self.axes)))
+        count = math.prod(self.shape[i] for i in self.axes)
+        return self.spread(gradient * (1.0 / count)) if count else self.spread(gradient)
 
 
 class Max(Reduction):
@@ -127,7 +110,7 @@ class ArgMax(Function):
         self.axis, self.keepdims = axis, keepdims
 
     def forward(self, x: Array) -> Array:
-        if x.size == 0 or (self.axis is not None and x.shape[self.axis] == 0):
+        if (x.size if self.axis is None else x.shape[self.axis]) == 0:
             raise ShapeError(f"{self.name}: there is nothing to choose from in shape {x.shape}")
         return getattr(array_module(x), self.method)(x, axis=self.axis, keepdims=self.keepdims)
 
@@ -186,8 +169,10 @@ def var(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = Fal
 
 
 def std(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = False) -> Tensor:
-    """The standard deviation over `axis`: the square root of `var`."""
-    return var(x, axis, correction, keepdims).sqrt()
+    """The standard deviation over `axis`: the square root of `var`. Where it is 0, so is its gradient."""
+    variance = var(x, axis, correction, keepdims)
+    zero = variance == 0
+    return where(zero, 0.0, where(zero, 1.0, variance).sqrt())
 
 
 def cumulative_sum(x: Any, axis: int | None = None) -> Tensor:

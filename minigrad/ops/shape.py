@@ -14,11 +14,46 @@ from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from .elementwise import as_operands
 
+Axis = int | Sequence[int] | None
 
-def _axis(axis: int, ndim: int, name: str) -> int:
+
+def normalize_axis(axis: Any, ndim: int, name: str) -> int:
+    """`axis` as a number in [0, ndim).
+
+    Raises:
+        ShapeError: if it is not an integer, or there is no such axis.
+    """
+    if not isinstance(axis, int | np.integer):
+        raise ShapeError(f"{name}: an axis is an integer, got {axis!r}")
     if not -ndim <= axis < ndim:
         raise ShapeError(f"{name}: axis {axis} does not exist in {ndim} dimensions")
-    return axis % ndim
+    return int(axis) % ndim
+
+
+def normalize_axes(axis: Axis, ndim: int, name: str) -> tuple[int, ...]:
+    """`axis` (one, several, or None for all) as a tuple of different numbers in [0, ndim).
+
+    Raises:
+        ShapeError: if an axis does not exist or is named twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = tuple(normalize_axis(a, ndim, name) for a in (axis if isinstance(axis, list | tuple) else (axis,)))
+    if len(set(axes)) != len(axes):
+        raise ShapeError(f"{name}: axis {axis} names an axis twice")
+    return axes
+
+
+def normalize_shape(shape: Any, name: str) -> tuple[int, ...]:
+    """`shape`, one size or several, as a tuple of integers.
+
+    Raises:
+        ShapeError: if a size is not an integer.
+    """
+    sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
+    if not all(isinstance(n, int | np.integer) for n in sizes):
+        raise ShapeError(f"{name}: a shape is made of integers, got {shape!r}")
+    return tuple(int(n) for n in sizes)
 
 
 class Reshape(Function):
@@ -32,7 +67,9 @@ class Reshape(Function):
         try:
             return x.reshape(self.shape)
         except ValueError as error:
-            raise ShapeError(f"reshape: shape {x.shape} has {x.size} elements, {self.shape} has not") from error
+            raise ShapeError(
+                f"reshape: the {x.size} elements of shape {x.shape} do not make shape {self.shape}"
+            ) from error
 
     def backward(self, gradient: Tensor) -> Tensor:
         return reshape(gradient, self.input_shape)
@@ -108,7 +145,7 @@ class IndexAdd(Function):
 class Flip(Function):
     saves_inputs = False
 
-    def __init__(self, axes: int | tuple[int, ...] | None) -> None:
+    def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
 
     def forward(self, x: Array) -> Array:
@@ -121,15 +158,14 @@ class Flip(Function):
 class Roll(Function):
     saves_inputs = False
 
-    def __init__(self, shift: Any, axis: Any) -> None:
-        self.shift, self.axis = shift, axis
+    def __init__(self, shifts: tuple[int, ...], axes: tuple[int, ...]) -> None:
+        self.shifts, self.axes = shifts, axes
 
     def forward(self, x: Array) -> Array:
-        return array_module(x).roll(x, self.shift, self.axis)
+        return array_module(x).roll(x, self.shifts, self.axes)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        back = tuple(-s for s in self.shift) if isinstance(self.shift, tuple) else -self.shift
-        return roll(gradient, back, self.axis)
+        return apply(Roll(tuple(-shift for shift in self.shifts), self.axes), gradient)
 
 
 class Pad(Function):
@@ -171,7 +207,7 @@ class Copy(Function):
     saves_inputs = False
 
     def forward(self, x: Array) -> Array:
-        return x.copy()
+        return x.copy(order="K")
 
     def backward(self, gradient: Tensor) -> Tensor:
         return gradient
@@ -184,13 +220,20 @@ def reshape(x: Any, *shape: Any) -> Tensor:
         ShapeError: if the number of elements differs.
     """
     (x,) = as_operands((x,))
-    sizes = shape[0] if len(shape) == 1 and not isinstance(shape[0], int | np.integer) else shape
-    return apply(Reshape(tuple(int(n) for n in sizes)), x)
+    return apply(Reshape(normalize_shape(shape[0] if len(shape) == 1 else shape, "reshape")), x)
 
 
 def flatten(x: Tensor, start_axis: int = 0, end_axis: int = -1) -> Tensor:
-    """The axes from `start_axis` to `end_axis`, both included, as one."""
-    start, end = _axis(start_axis, x.ndim, "flatten"), _axis(end_axis, x.ndim, "flatten")
+    """The axes from `start_axis` to `end_axis`, both included, as one; a single number becomes one element.
+
+    Raises:
+        ShapeError: if an axis does not exist, or the last comes before the first.
+    """
+    if x.ndim == 0:
+        x = reshape(x, 1)
+    start, end = normalize_axis(start_axis, x.ndim, "flatten"), normalize_axis(end_axis, x.ndim, "flatten")
+    if end < start:
+        raise ShapeError(f"flatten: end_axis {end_axis} comes before start_axis {start_axis} in shape {x.shape}")
     merged = int(np.prod(x.shape[start : end + 1]))
     return reshape(x, (*x.shape[:start], merged, *x.shape[end + 1 :]))
 
@@ -202,7 +245,7 @@ def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
         ShapeError: if `axes` is not a permutation of all axes.
     """
     (x,) = as_operands((x,))
-    order = tuple(_axis(a, x.ndim, "permute_dims") for a in axes)
+    order = tuple(normalize_axis(a, x.ndim, "permute_dims") for a in axes)
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"permute_dims: {tuple(axes)} is not an order of the {x.ndim} axes of shape {x.shape}")
     return apply(PermuteDims(order), x)
@@ -218,11 +261,11 @@ def matrix_transpose(x: Tensor) -> Tensor:
 def expand_dims(x: Any, axis: int = 0) -> Tensor:
     """A new axis of size 1 at position `axis`."""
     (x,) = as_operands((x,))
-    axis = _axis(axis, x.ndim + 1, "expand_dims")
+    axis = normalize_axis(axis, x.ndim + 1, "expand_dims")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
-def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
     """Without the axes named, which must have size 1; without all such axes if None.
 
     Raises:
@@ -232,17 +275,17 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
     if axis is None:
         axes = {i for i, n in enumerate(x.shape) if n == 1}
     else:
-        axes = {_axis(a, x.ndim, "squeeze") for a in ((axis,) if isinstance(axis, int) else axis)}
+        axes = set(normalize_axes(axis, x.ndim, "squeeze"))
     for a in axes:
         if x.shape[a] != 1:
             raise ShapeError(f"squeeze: axis {a} has size {x.shape[a]}, not 1, in shape {x.shape}")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
-def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: Any, shape: int | Sequence[int]) -> Tensor:
     """`x` stretched to `shape` by NumPy's rules. A view that cannot be written to."""
     (x,) = as_operands((x,))
-    return apply(BroadcastTo(tuple(shape)), x)
+    return apply(BroadcastTo(normalize_shape(shape, "broadcast_to")), x)
 
 
 def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
@@ -254,7 +297,7 @@ def concat(arrays: Sequence[Any], axis: int | None = 0) -> Tensor:
     tensors = _several(arrays, "concat")
     if axis is None:
         tensors, axis = [reshape(x, (-1,)) for x in tensors], 0
-    axis = _axis(axis, tensors[0].ndim, "concat")
+    axis = normalize_axis(axis, tensors[0].ndim, "concat")
     dtype = np.result_type(*[x.dtype for x in tensors])
     return apply(Concat(axis), *[x if x.dtype == dtype else x.astype(dtype) for x in tensors])
 
@@ -268,7 +311,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     tensors = _several(arrays, "stack")
     if len({x.shape for x in tensors}) != 1:
         raise ShapeError(f"stack: the shapes must be equal, got {', '.join(str(x.shape) for x in tensors)}")
-    axis = _axis(axis, tensors[0].ndim + 1, "stack")
+    axis = normalize_axis(axis, tensors[0].ndim + 1, "stack")
     return concat([expand_dims(x, axis) for x in tensors], axis)
 
 
@@ -280,19 +323,29 @@ def _several(arrays: Sequence[Any], name: str) -> list[Tensor]:
     return tensors
 
 
-def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Tensor:
+def flip(x: Any, axis: Axis = None) -> Tensor:
     """The elements in reverse order along `axis`, along all axes if None."""
     (x,) = as_operands((x,))
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return apply(Flip(tuple(_axis(a, x.ndim, "flip") for a in axes)), x)
+    return apply(Flip(normalize_axes(axis, x.ndim, "flip")), x)
 
 
-def roll(x: Any, shift: int | tuple[int, ...], axis: int | tuple[int, ...] | None = None) -> Tensor:
-    """The elements moved along `axis`, those that leave coming in again at the other end."""
+def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved along `axis`, those that leave coming in again at the other end; along the flattened
+    array if `axis` is None. Several axes need one shift, or one each.
+
+    Raises:
+        ShapeError: if an axis does not exist, or the numbers of shifts and axes differ.
+    """
     (x,) = as_operands((x,))
-    for a in () if axis is None else (axis,) if isinstance(axis, int) else axis:
-        _axis(a, x.ndim, "roll")
-    return apply(Roll(shift, axis), x)
+    shifts = normalize_shape(shift, "roll: shift")
+    if axis is None:
+        return roll(x.reshape(-1), sum(shifts), 0).reshape(x.shape)
+    axes = tuple(normalize_axis(a, x.ndim, "roll") for a in (axis if isinstance(axis, list | tuple) else (axis,)))
+    if len(shifts) == 1:
+        shifts *= len(axes)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll: shift {shift} and axis {axis} must be of one length")
+    return apply(Roll(shifts, axes), x)
 
 
 def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Tensor:
@@ -306,12 +359,13 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         ShapeError: for another mode, or widths that are negative or do not fit the axes.
     """
     (x,) = as_operands((x,))
+    given = np.asarray(pad_width)
+    if given.dtype.kind not in "iu":
+        raise ShapeError(f"pad: widths are integers, got {pad_width}")
     try:
-        widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)))
+        widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(given, (x.ndim, 2)))
     except ValueError as error:
-        raise ShapeError(
-            f"pad: pad_width {pad_width} does not fit the {x.ndim} axes of shape {x.shape}"
-        ) from error
+        raise ShapeError(f"pad: pad_width {pad_width} does not fit the axes of shape {x.shape}") from error
     if any(w < 0 for pair in widths for w in pair):
         raise ShapeError(f"pad: widths must not be negative, got {pad_width}")
     if mode == "constant":
@@ -319,6 +373,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ShapeError(f"pad: there is no mode {mode!r}; use constant, edge, reflect, symmetric or wrap")
     for axis, pair in enumerate(widths):
+        if any(pair) and not x.shape[axis]:
+            raise ShapeError(f"pad: mode {mode!r} has nothing to repeat on axis {axis} of shape {x.shape}")
         if any(pair):
             x = take(x, np.pad(np.arange(x.shape[axis]), pair, mode=mode), axis)  # type: ignore[call-overload]
     return x
@@ -332,23 +388,45 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         IndexError: if an index is outside of the axis.
     """
     (x,) = as_operands((x,))
-    indices = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
-    if indices.dtype.kind not in "iu":
-        raise DTypeError(f"take: indices must be integers, not {indices.dtype}")
+    places = _integers(x, indices, "take")
     if axis is None:
         if x.ndim != 1:
             raise ShapeError(f"take: name an axis of the {x.ndim} dimensions of shape {x.shape}")
         axis = 0
-    return getitem(x, (*(slice(None),) * _axis(axis, x.ndim, "take"), indices))
+    return getitem(x, (*(slice(None),) * normalize_axis(axis, x.ndim, "take"), places))
+
+
+def _integers(x: Tensor, indices: Any, name: str) -> Array:
+    """Indices into `x` as a raw array; an empty list is a list of integers, too."""
+    places = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
+    if not places.size and not hasattr(indices, "dtype"):
+        places = places.astype(np.int64)
+    if places.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: indices must be integers, not {places.dtype}")
+    return places
 
 
 def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
-    """For each position of `indices` (with the axes of `x`), the element of `x` at that index of `axis`."""
-    indices = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
-    axis = _axis(axis, x.ndim, "take_along_axis")
-    shape = np.broadcast_shapes(indices.shape, tuple(1 if i == axis else n for i, n in enumerate(x.shape)))
+    """For each position of `indices` (with the axes of `x`), the element of `x` at that index of `axis`.
+
+    Raises:
+        DTypeError: if the indices are not integers.
+        ShapeError: if the axis does not exist, or the other axes of `x` and the indices do not broadcast.
+        IndexError: if an index is outside of the axis.
+    """
+    (x,) = as_operands((x,))
+    places = _integers(x, indices, "take_along_axis")
+    axis = normalize_axis(axis, x.ndim, "take_along_axis")
+    try:
+        if places.ndim != x.ndim:
+            raise ValueError("the number of axes differs")
+        shape = np.broadcast_shapes(places.shape, tuple(1 if i == axis else n for i, n in enumerate(x.shape)))
+    except ValueError as error:
+        raise ShapeError(
+            f"take_along_axis: indices {places.shape} do not fit shape {x.shape} along axis {axis}: {error}"
+        ) from error
     grid = [x.xp.arange(n).reshape((-1,) + (1,) * (x.ndim - 1 - i)) for i, n in enumerate(shape)]
-    grid[axis] = indices
+    grid[axis] = places
     return getitem(x, tuple(grid))
 
 
@@ -366,9 +444,12 @@ def getitem(x: Tensor, index: Any) -> Tensor:
 
 
 def _as_index(part: Any) -> Any:
+    """One part of an index, as NumPy takes it. The tape reads it again, so that arrays are copied."""
     if isinstance(part, Tensor):
-        return part.data
-    return np.asarray(part) if isinstance(part, list) else part
+        return part.data.copy()
+    if isinstance(part, list | tuple):
+        return np.array(part) if len(part) else np.zeros(0, np.int64)
+    return part.copy() if hasattr(part, "strides") else part
 
 
 def copy(x: Tensor) -> Tensor:

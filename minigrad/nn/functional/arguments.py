@@ -16,10 +16,10 @@ Pair = int | tuple[int, int]
 
 def pair(value: Any, name: str) -> tuple[int, int]:
     """One number for both axes, or a number for each."""
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(n, int | np.integer) for n in pair):
+    both = value if isinstance(value, list | tuple) else (value, value)
+    if len(both) != 2 or not all(isinstance(n, int | np.integer) for n in both):
         raise ShapeError(f"{name} must be one integer or a pair of them, got {value!r}")
-    return int(pair[0]), int(pair[1])
+    return int(both[0]), int(both[1])
 
 
 def four(x: Tensor) -> tuple[int, int, int, int]:
@@ -27,12 +27,22 @@ def four(x: Tensor) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
-def on_batch(x: Tensor, function: Callable[[Tensor], Tensor], name: str) -> Tensor:
-    """Apply `function` to a batch (N, C, H, W), or to one image (C, H, W) as a batch of one."""
+def real(x: Any, name: str) -> Tensor:
+    """`x` itself, if it is a Tensor of real numbers.
+
+    Raises:
+        DTypeError: if it is not.
+    """
     if not isinstance(x, Tensor):
         raise DTypeError(f"{name}: the input must be a Tensor, not {type(x).__name__}; use mg.tensor")
     if not is_floating(x.dtype):
         raise DTypeError(f"{name}: the input must hold real numbers, not {x.dtype}; use x.astype('float32')")
+    return x
+
+
+def on_batch(x: Tensor, function: Callable[[Tensor], Tensor], name: str) -> Tensor:
+    """Apply `function` to a batch (N, C, H, W), or to one image (C, H, W) as a batch of one."""
+    real(x, name)
     if x.ndim == 3:
         return squeeze(function(expand_dims(x, 0)), 0)
     if x.ndim != 4:
@@ -45,6 +55,9 @@ def same_dtype(name: str, **tensors: Tensor | None) -> str:
 
     A wrong dtype is most often a mistake, such as float64 data for float32 weights, so it is not promoted.
     """
+    for key, x in tensors.items():
+        if not isinstance(x, Tensor | None):
+            raise DTypeError(f"{name}: {key} must be a Tensor, not {type(x).__name__}; use mg.tensor")
     given = {key: x.dtype.name for key, x in tensors.items() if x is not None}
     if len(set(given.values())) != 1:
         listed = ", ".join(f"{key} {dtype}" for key, dtype in given.items())

@@ -50,7 +50,8 @@ def conv2d(
                 f"expects {weight.shape[1] * groups}"
             )
         problem = Conv2dProblem(
-            *x.shape[:2],
+            x.shape[0],
+            x.shape[1],
             (x.shape[2], x.shape[3]),
             weight.shape[0],
             (weight.shape[2], weight.shape[3]),

@@ -10,20 +10,25 @@ from ...autograd import apply
 from ...kernels.cross_entropy import CrossEntropyProblem
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops import loss
-from ...ops.reductions import normalize_axes
-from ...ops.shape import permute_dims, take
+from ...ops.shape import normalize_axis, permute_dims, take
 from ...tensor import Tensor, is_floating
+from .arguments import real
 
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
-    """exp(x) / sum of exp(x) along axis `dim`."""
-    (axis,) = normalize_axes(dim, input.ndim, "softmax")
+    """exp(x) / sum of exp(x) along axis `dim`.
+
+    Raises:
+        ShapeError: if the axis does not exist.
+        DTypeError: if the input is no Tensor of real numbers.
+    """
+    axis = normalize_axis(dim, real(input, "softmax").ndim, "softmax")
     return apply(loss.Softmax(axis), input)
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
-    """The logarithm of `softmax`, without the loss of precision."""
-    (axis,) = normalize_axes(dim, input.ndim, "log_softmax")
+    """The logarithm of `softmax`, without the loss of precision; errors likewise."""
+    axis = normalize_axis(dim, real(input, "log_softmax").ndim, "log_softmax")
     return apply(loss.LogSoftmax(axis), input)
 
 
@@ -54,8 +59,7 @@ def cross_entropy(
     name = "cross_entropy"
     if not 0.0 <= label_smoothing <= 1.0:
         raise MinigradError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
-    if not is_floating(input.dtype):
-        raise DTypeError(f"{name}: the logits must be real numbers, not {input.dtype}")
+    real(input, name)
     if not isinstance(target, Tensor):
         raise DTypeError(f"{name}: the targets must be a Tensor, not {type(target).__name__}; use mg.tensor")
     axis = 0 if input.ndim == 1 else 1
@@ -96,6 +100,9 @@ def cross_entropy(
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     """The squared difference of two Tensors of one shape.
+
+    Args:
+        reduction: "none", "sum" or "mean".
 
     Raises:
         ShapeError: if the shapes differ (broadcasting is most often a mistake here).

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ... import random
 from ...autograd import apply
 from ...kernels.batch_norm import BatchNormProblem
 from ...kernels.dropout import DropoutProblem
-from ...kernels.errors import DTypeError, MinigradError, ShapeError
+from ...kernels.errors import MinigradError, ShapeError
 from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
 from ...ops.dropout import Dropout
-from ...tensor import Tensor, is_floating
-from .arguments import four, on_batch, same_dtype
+from ...tensor import Tensor
+from .arguments import four, real, same_dtype
 
 
 def batch_norm(
@@ -44,13 +46,14 @@ def batch_norm(
         DTypeError: if the dtypes differ or are not real.
     """
     name = "batch_norm"
-    dtype = same_dtype(name, input=input, weight=weight, bias=bias)
+    dtype = same_dtype(
+        name, input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
+    real(input, name)
     if activation not in (None, "relu"):
         raise MinigradError(f'{name}: activation must be "relu" or None, got {activation!r}')
     if input.ndim < 2:
         raise ShapeError(f"{name}: the input must be (N, C, ...), got shape {input.shape}")
-    if not is_floating(input.dtype):
-        raise DTypeError(f"{name}: the input must hold real numbers, not {input.dtype}")
     channels = input.shape[1]
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for key, value in given.items():
@@ -63,12 +66,13 @@ def batch_norm(
     shift = Tensor(xp.zeros(channels, x.dtype)) if bias is None else bias
     if training or running_mean is None or running_var is None:
         count = input.size // max(1, channels)
-        if training and count == 1:
+        if training and count < 2:
             raise ShapeError(f"{name}: training needs more than one value a channel, the input is {input.shape}")
         function = normalization.BatchNormTraining(problem)
         y = apply(function, x, scale, shift)
         if training and running_mean is not None and running_var is not None:
-            variance = 1.0 / (function.inverse_std * function.inverse_std) - eps
+            # In float64, and never below zero: eps may be many times the variance, and cancels.
+            variance = xp.maximum(1.0 / xp.square(function.inverse_std, dtype=np.float64) - eps, 0.0)
             _move(running_mean.data, function.mean, momentum)
             _move(running_var.data, variance * (count / (count - 1)), momentum)
     else:
@@ -89,15 +93,20 @@ def local_response_norm(
 
     y[c] = x[c] * (k + alpha / size * sum of x[j]**2 over c - size//2 <= j <= c + (size-1)//2) ** -beta
 
+    Args:
+        input: (N, C, ...) with at least three axes; three are (N, C, W), not one image.
+
     Raises:
-        ShapeError: if the size is not positive.
+        ShapeError: if the size is not positive, or there are fewer axes.
+        DTypeError: if the input is no Tensor of real numbers.
     """
-
-    def run(x: Tensor) -> Tensor:
-        problem = LocalResponseNormProblem(four(x), size, alpha, beta, k, x.dtype.name)
-        return apply(normalization.LocalResponseNorm(problem), x)
-
-    return on_batch(input, run, "local_response_norm")
+    name = "local_response_norm"
+    if real(input, name).ndim < 3:
+        raise ShapeError(f"{name}: the input must be (N, C, ...) with three axes or more, got {input.shape}")
+    x = input if input.ndim == 4 else input.reshape(*input.shape[:2], -1, 1)
+    problem = LocalResponseNormProblem(four(x), size, alpha, beta, k, x.dtype.name)
+    y = apply(normalization.LocalResponseNorm(problem), x)
+    return y if input.ndim == 4 else y.reshape(input.shape)
 
 
 def dropout(
@@ -110,7 +119,9 @@ def dropout(
 
     Raises:
         MinigradError: if `p` is not a probability.
+        DTypeError: if the input is no Tensor of real numbers.
     """
+    real(input, "dropout")
     if not 0.0 <= p <= 1.0:
         raise MinigradError(f"dropout: p must be between 0 and 1, got {p}")
     if not training or p == 0.0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...autograd import apply
 from ...kernels import pool2d
+from ...kernels.errors import ShapeError
 from ...ops import pool
 from ...tensor import Tensor
 from .arguments import Pair, four, on_batch, pair
@@ -96,6 +97,8 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
         ShapeError: if a size is not positive.
     """
     sizes = output_size if isinstance(output_size, tuple | list) else (output_size, output_size)
+    if len(sizes) != 2:
+        raise ShapeError(f"adaptive_avg_pool2d: output_size must be one size or a pair of them, got {output_size}")
 
     def run(x: Tensor) -> Tensor:
         chosen = [n if size is None else size for size, n in zip(sizes, x.shape[2:], strict=True)]

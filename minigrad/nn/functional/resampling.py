@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ...kernels.errors import MinigradError, ShapeError
 from ...ops.linalg import einsum
 from ...ops.shape import take
 from ...tensor import Tensor
-from .arguments import Pair, on_batch, pair
+from .arguments import Pair, pair, real
 
 
 def interpolate(
@@ -23,7 +24,7 @@ def interpolate(
     """Resize images.
 
     Args:
-        input: (N, C, H, W).
+        input: (N, C, H, W); one image alone is no input, as PyTorch reads three axes as (N, C, W).
         size: the height and width of the result; or else
         scale_factor: by how much they grow, one number or a pair.
         mode: "nearest" or "bilinear".
@@ -31,7 +32,9 @@ def interpolate(
             the corners of the image.
 
     Raises:
-        ShapeError: if not exactly one of size and scale_factor is given, or one is not positive.
+        ShapeError: if not exactly one of size and scale_factor is given, one is not positive, or the input has
+            not four axes.
+        DTypeError: if the input is no Tensor of real numbers.
         MinigradError: for another mode, or align_corners with "nearest".
     """
     name = "interpolate"
@@ -44,29 +47,43 @@ def interpolate(
             f"{name}: give size or scale_factor, and not both (size={size}, scale_factor={scale_factor})"
         )
 
-    def run(x: Tensor) -> Tensor:
-        if size is not None:
-            sizes = pair(size, f"{name}: size")
-            ratios = [n / m if m else 0.0 for n, m in zip(x.shape[2:], sizes, strict=True)]
-        else:
-            factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
-            sizes = tuple(math.floor(n * float(f or 0)) for n, f in zip(x.shape[2:], factors, strict=True))  # type: ignore[assignment]
-            ratios = [1.0 / float(f) if f else 0.0 for f in factors]
-        if min(sizes) < 1 or min(x.shape[2:]) < 1:
-            raise ShapeError(f"{name}: {x.shape} cannot be resized to {sizes}")
-        if mode == "nearest":
-            for axis, m, ratio in zip((2, 3), sizes, ratios, strict=True):
-                places = np.minimum(np.floor(np.arange(m) * ratio).astype(np.int64), x.shape[axis] - 1)
-                x = take(x, places, axis)
-            return x
-        rows, columns = (
-            Tensor(x.xp.asarray(_bilinear_matrix(n, m, ratio, align_corners).astype(x.dtype)))
-            for n, m, ratio in zip(x.shape[2:], sizes, ratios, strict=True)
-        )
-        # Bilinear interpolation is linear in rows and columns apart: a small matrix on either side.
-        return einsum("ph,nchw,qw->ncpq", rows, x, columns)
+    x = real(input, name)
+    if x.ndim != 4:
+        raise ShapeError(f"{name}: the input must be (N, C, H, W), got shape {x.shape}")
+    sizes, ratios = _sizes(x.shape[2:], size, scale_factor, name)
+    if min(sizes) < 1 or min(x.shape[2:]) < 1:
+        raise ShapeError(f"{name}: {x.shape} cannot be resized to {sizes}")
+    if mode == "nearest":
+        for axis, m, ratio in zip((2, 3), sizes, ratios, strict=True):
+            x = take(x, _nearest(x.shape[axis], m, ratio), axis)
+        return x
+    rows, columns = (
+        Tensor(x.xp.asarray(_bilinear_matrix(n, m, ratio, align_corners).astype(x.dtype)))
+        for n, m, ratio in zip(x.shape[2:], sizes, ratios, strict=True)
+    )
+    # Bilinear interpolation is linear in rows and columns apart: a small matrix on either side.
+    return einsum("ph,nchw,qw->ncpq", rows, x, columns)
 
-    return on_batch(input, run, name)
+
+def _sizes(
+    image: tuple[int, ...], size: Any, scale_factor: Any, name: str
+) -> tuple[tuple[int, int], tuple[float, float]]:
+    """The size of the result, and how far apart its pixels are in pixels of the image."""
+    if size is not None:
+        height, width = pair(size, f"{name}: size")
+        return (height, width), (image[0] / max(1, height), image[1] / max(1, width))
+    factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
+    if len(factors) != 2 or not all(isinstance(f, int | float) and f > 0 for f in factors):
+        raise ShapeError(f"{name}: scale_factor must be one positive number or a pair, got {scale_factor!r}")
+    down, right = (float(f) for f in factors)
+    return (math.floor(image[0] * down), math.floor(image[1] * right)), (1.0 / down, 1.0 / right)
+
+
+def _nearest(n: int, m: int, ratio: float) -> np.ndarray:
+    """(m,): which of n pixels each place reads. Rounded in float32, as PyTorch does: some quotients fall
+    on either side of an integer."""
+    places = np.floor(np.arange(m, dtype=np.float32) * np.float32(ratio))
+    return np.minimum(places.astype(np.int64), n - 1)
 
 
 def _bilinear_matrix(n: int, m: int, ratio: float, align_corners: bool) -> np.ndarray:
