@@ -50,8 +50,8 @@ def line_of(source: Any, text: str) -> int:
 def net_giving(value: float) -> tuple[Net, mg.Tensor]:
     """A model whose convolution gives `value` everywhere."""
     net = Net()
-    nn.init.zeros_(net.branch[1].conv.weight)  # type: ignore[attr-defined, index]
-    nn.init.constant_(net.branch[1].conv.bias, value)  # type: ignore[attr-defined, index]
+    nn.init.zeros_(net.branch[1].conv.weight)  # type: ignore[attr-defined]
+    nn.init.constant_(net.branch[1].conv.bias, value)  # type: ignore[attr-defined]
     return net, mg.ones((2, 1, 3, 3))
 
 
@@ -79,7 +79,8 @@ def test_forward_names_operation_module_line_and_count() -> None:
     assert re.fullmatch(
         rf"not finite, forward: sqrt in branch\.1\.root \(Root\), .*{HERE}:{line} "
         r"`return mg\.sqrt\(y\)  # the line to be named`: "
-        r"output of shape \(2, 2, 3, 3\) has 36 NaN and 0 infinite of 36 values \(inputs: \(2, 2, 3, 3\) float32\)",
+        r"output of shape \(2, 2, 3, 3\) has 36 NaN and 0 infinite of 36 values "
+        r"\(inputs: \(2, 2, 3, 3\) float32\)",
         str(error),
     )
 
@@ -156,6 +157,7 @@ def test_in_a_second_backward_pass_the_origin_is_still_the_forward_call() -> Non
     def second() -> None:
         y = x**1.5  # the power: its first gradient is 0 at 0, its second is not finite
         (first,) = mg.grad(y, x, create_graph=True)
+        assert first is not None
         first.backward()
 
     error = report(second)

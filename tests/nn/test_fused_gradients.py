@@ -17,8 +17,8 @@ def test_an_input_made_from_another_input_gets_its_own_gradient_only() -> None:
 
     x = mg.tensor(values, requires_grad=True)
     ours = second_derivative(x, lambda x: mg.mean(x, (0, 2, 3)), F.batch_norm, mg.grad)
-    x = torch.tensor(values, requires_grad=True)
-    theirs = second_derivative(x, lambda x: x.mean((0, 2, 3)), torch.nn.functional.batch_norm, torch.autograd.grad)
+    z = torch.tensor(values, requires_grad=True)
+    theirs = second_derivative(z, lambda x: x.mean((0, 2, 3)), torch.nn.functional.batch_norm, torch.autograd.grad)
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-9)  # float64 sums, two orders
 
@@ -28,5 +28,5 @@ def test_a_gradient_by_an_intermediate_result_leaves_the_graph_behind_it() -> No
     middle = x * x
     (gradient,) = mg.grad((middle * 3.0).sum(), middle)
     middle.sum().backward()
-    assert gradient.tolist() == [3.0, 3.0]
-    assert x.grad.tolist() == [2.0, 4.0]
+    assert gradient is not None and gradient.tolist() == [3.0, 3.0]
+    assert x.grad is not None and x.grad.tolist() == [2.0, 4.0]

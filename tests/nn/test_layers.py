@@ -107,7 +107,7 @@ def test_dropout_drops_in_training_and_not_in_evaluation() -> None:
 def test_losses_are_pytorchs() -> None:
     logits = np.random.default_rng(0).standard_normal((5, 4))
     labels = np.array([0, 3, -100, 1, 2])
-    options = {"label_smoothing": 0.1, "reduction": "sum"}
+    options: dict[str, Any] = {"label_smoothing": 0.1, "reduction": "sum"}
     ours = nn.CrossEntropyLoss(**options)(mg.tensor(logits), mg.tensor(labels)).item()
     theirs = torch.nn.CrossEntropyLoss(**options)(torch.tensor(logits), torch.tensor(labels)).item()
     assert ours == pytest.approx(theirs, rel=TOLERANCE)
@@ -118,11 +118,15 @@ def test_losses_are_pytorchs() -> None:
     )
 
 
+def half(channels: int) -> Any:
+    return channels / 2
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: nn.Conv2d(0, 4, 3), "Conv2d: in_channels must be an integer of at least 1, got 0"),
-        (lambda: nn.Conv2d(3, 4.0, 3), "Conv2d: out_channels must be an integer of at least 1, got 4.0"),
+        (lambda: nn.Conv2d(3, half(8), 3), "Conv2d: out_channels must be an integer of at least 1, got 4.0"),
         (lambda: nn.Conv2d(3, 4, (3, 0)), r"Conv2d: kernel_size must .* got \(3, 0\)"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must .* got -1"),
         (lambda: nn.Conv2d(3, 4, 3, stride=2, padding="same"), "Conv2d: padding must .* got 'same' with stride"),

@@ -109,7 +109,7 @@ def test_to_changes_real_numbers_in_place_and_leaves_counts() -> None:
     dtypes = {name: x.dtype.name for name, x in net.state_dict().items()}
     assert dtypes.pop("stem.0.bn.num_batches_tracked") == "int64"
     assert set(dtypes.values()) == {"float64"}
-    assert all(p.grad.dtype == np.float64 for p in net.parameters())
+    assert all(p.grad is not None and p.grad.dtype == np.float64 for p in net.parameters())
     assert net(mg.ones(IMAGES, dtype="float64")).dtype == np.float64
 
 
