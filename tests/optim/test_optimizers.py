@@ -243,7 +243,7 @@ PARAMETER = nn.Parameter([1.0])
             r"SGD: parameter 1 of group 0, of shape \(1,\), is there a second",
         ),
         (lambda: optim.SGD([{"params": PARAMETER}] * 2), "SGD: parameter 0 of group 1, .* is there a second time"),
-        (lambda: optim.SGD([np.ones(3)]), "SGD: parameter 0 .* is a ndarray, not a Tensor"),  # type: ignore[list-item]
+        (lambda: optim.SGD([np.ones(3)]), "SGD: parameter 0 .* is a ndarray, not a Tensor"),  # type: ignore[arg-type]
         (lambda: optim.SGD([PARAMETER * 2.0]), "a parameter is a leaf of real numbers"),
         (lambda: optim.SGD([mg.arange(3)]), "of dtype int64|and dtype int64, cannot be optimised"),
         (lambda: optim.SGD([{"params": PARAMETER, "rate": 1}]), "any of lr, momentum, .*; got 'rate'"),
