@@ -1,0 +1,44 @@
+"""Where and how to compute, as the command line asks for it."""
+
+from __future__ import annotations
+
+from minigrad.device import library
+from minigrad.kernels.conv2d import forward as conv2d_forward
+from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
+from minigrad.kernels.errors import MinigradError
+from minigrad.kernels.registry import set_default_kernels
+from minigrad.train.config import ConfigError
+
+
+def choose_device(name: str) -> str:
+    """ "cpu" or "cuda"; "auto" is a GPU where one answers and there are kernels for it.
+
+    Raises:
+        DeviceError: "cuda" where there is none.
+    """
+    if name == "auto":
+        if not any(variant.device == "cuda" for variant in conv2d_forward.variants.values()):
+            return "cpu"
+        try:
+            library("cuda")
+        except MinigradError:
+            return "cpu"
+        return "cuda"
+    library(name)
+    return name
+
+
+def apply_settings(kernels: str, threads: int | None) -> int:
+    """Choose kernel variants and the number of threads for this process; gives that number.
+
+    Raises:
+        KernelError: an operation or variant that does not exist.
+        ConfigError: a number of threads that this machine cannot have.
+    """
+    set_default_kernels(kernels, "--kernels")
+    if threads is not None:
+        try:
+            set_num_threads(threads)
+        except ValueError as error:
+            raise ConfigError(f"--threads {threads}: {error}") from None
+    return get_num_threads()

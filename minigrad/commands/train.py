@@ -1,0 +1,179 @@
+"""minigrad train: a model learns, and leaves a folder of results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from minigrad.train.config import ConfigError, TrainConfig, changed_for_resume, flag
+
+from .arguments import add_config, add_debug, given_config
+
+if TYPE_CHECKING:
+    from minigrad.data import ImageDataset
+    from minigrad.nn import Module
+    from minigrad.train.evaluation import Evaluation
+    from minigrad.train.loop import Training
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a model; without options, GoogLeNet on handwritten digits",
+        description="Train a model. Without options: GoogLeNet on scikit-learn's handwritten digits.",
+    )
+    add_config(parser)
+    parser.add_argument("--out", default="runs", metavar="FOLDER", help="where the runs are (default: runs)")
+    parser.add_argument("--name", metavar="NAME", help="of the run's folder; a new one is found by default")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="go on with a run that was stopped, the newest by default, as if it never had been",
+    )
+    add_debug(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from minigrad.train.run_folder import RunFolder, require_free
+
+    given = _normalised(given_config(arguments))
+    resuming = arguments.resume is not None
+    if resuming:
+        folder = RunFolder.find(arguments.out, _resumed_name(arguments))
+        config, rounding = changed_for_resume(folder.read_config(), given)
+        if rounding:
+            print(f"note: with another {', '.join(map(flag, rounding))} the run goes on, but not bit for bit")
+    else:
+        config = TrainConfig(**given).completed()
+        if arguments.name is not None:
+            require_free(arguments.out, arguments.name)
+    config, dataset, model = _prepared(config)
+    print(_headline(config, dataset, model), flush=True)
+    _compile(config, dataset, model)
+    if not resuming:
+        stem = f"{config.model}-{Path(config.data).name}"
+        folder = RunFolder.create(arguments.out, arguments.name, stem)
+    try:
+        folder.write_config(config)
+        training = _training(config, dataset, model, folder)
+        if resuming:
+            training.resume()
+        print(_starting_line(training), flush=True)
+        _report(training, training.run())
+    finally:
+        folder.unlock()
+    return 0
+
+
+def _normalised(given: dict[str, Any]) -> dict[str, Any]:
+    """Options in the form in which a run remembers them, so that they can be compared."""
+    from .data import normal_data, normal_folder
+    from .machine import choose_device
+
+    normal = {"data": normal_data, "data_dir": normal_folder, "device": choose_device}
+    return {name: normal[name](value) if name in normal else value for name, value in given.items()}
+
+
+def _resumed_name(arguments: argparse.Namespace) -> str | None:
+    resumed, name = arguments.resume or None, arguments.name
+    if resumed and name and resumed != name:
+        raise ConfigError(f"--resume {resumed} and --name {name} name two runs")
+    return resumed or name
+
+
+def _prepared(config: TrainConfig) -> tuple[TrainConfig, ImageDataset, Module]:
+    """The data and the model of a run, and its configuration with what they and this machine settle."""
+    from minigrad import manual_seed, models
+
+    from .data import open_data
+    from .machine import apply_settings, choose_device
+
+    threads = apply_settings(config.kernels, config.threads)
+    device = choose_device(config.device)
+    dataset = open_data(config.data, config.data_dir, config.size)
+    manual_seed(config.seed)
+    model = models.build(config.model, num_classes=len(dataset.class_names))
+    settled = replace(config, device=device, threads=threads, size=dataset.preparation.image_size)
+    return settled, dataset, model
+
+
+def _headline(config: TrainConfig, dataset: ImageDataset, model: Module) -> str:
+    size = dataset.preparation.image_size
+    return (
+        f"{type(model).__name__} ({sum(p.size for p in model.parameters()):,} parameters) on {dataset.name}: "
+        f"{len(dataset.train):,} training and {len(dataset.test):,} test images of {size}x{size}, "
+        f"{len(dataset.class_names)} classes; {config.device}, {config.threads} threads"
+    )
+
+
+def _compile(config: TrainConfig, dataset: ImageDataset, model: Module) -> None:
+    """Compile all kernels, and tell so where there are any to compile."""
+    from minigrad.train.loop import make_objective
+    from minigrad.train.warm_up import compilations, warm_up
+
+    size = dataset.preparation.image_size
+    shape = (min(config.batch_size, len(dataset.train)), 3, size, size)
+    started = time.perf_counter()
+    with compilations(partial(_tell_compilation, sys.stderr)) as listener:
+        warm_up(config, model, make_objective(config), shape, len(dataset.class_names), config.device)
+    if listener.count:
+        line = f"compiled {listener.count} kernels in {time.perf_counter() - started:.1f} s"
+        print(f"\r{line:<100}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+def _tell_compilation(stream: TextIO, done: int, name: str) -> None:
+    line = f"compiling kernels for this machine (once; cached on disk) ... {done} done"
+    if stream.isatty():
+        print(f"\r{f'{line}, now {name}':<100.100}", end="", file=stream, flush=True)
+    elif done % 10 == 0:
+        print(line, file=stream, flush=True)
+
+
+def _training(config: TrainConfig, dataset: ImageDataset, model: Module, folder: Any) -> Training:
+    from minigrad.train.loop import Training
+    from minigrad.train.progress import Bar
+
+    return Training(config, dataset, model, folder, config.device, Bar(config.epochs))
+
+
+def _starting_line(training: Training) -> str:
+    if training.epoch >= training.config.epochs:
+        return f"run {training.folder.path} has finished its {training.config.epochs} epochs already"
+    if training.epoch or training.batch:
+        batches = len(training.train_loader)
+        return (
+            f"run {training.folder.path}: going on in epoch {training.epoch + 1} "
+            f"after {training.batch} of {batches} batches"
+        )
+    return f"run {training.folder.path}"
+
+
+def _report(training: Training, evaluation: Evaluation) -> None:
+    """The last words of a run, and its pictures."""
+    from minigrad.train.confusion import render_confusion
+    from minigrad.train.plots import plot_confusion, plot_curves
+
+    folder, names, tally = training.folder, training.dataset.class_names, evaluation.tally
+    title = f"{training.config.model} on {training.dataset.name}"
+    plot_curves(folder.curves, training.records, title)
+    plot_confusion(
+        folder.confusion,
+        evaluation.confusion,
+        names,
+        f"{title}: {tally.right} of {tally.images} test images right",
+    )
+    print(f"\n{render_confusion(evaluation.confusion, names)}\n")
+    print(
+        f"test accuracy {tally.accuracy:.2%} ({tally.right} of {tally.images}); best {training.best_accuracy:.2%}"
+    )
+    print(
+        f"{folder.path}: {', '.join(sorted(file.name for file in folder.path.iterdir() if file.name[0] != '.'))}"
+    )
