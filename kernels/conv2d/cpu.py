@@ -1,9 +1,18 @@
 """The fast CPU variants, from general to special:
 
-- `im2col`     any convolution: windows copied block by block, then one matrix product;
-- `pointwise`  1x1, stride 1: matrix products right on the activations, no copy.
+- `im2col`     any convolution: windows copied block by block, then one product by BLAS;
+- `pointwise`  1x1, stride 1: BLAS right on the activations, no copy;
+- `direct`     any convolution: our own products on rows that lie anywhere in memory (`cpu/tile.py`), no copy;
+- `winograd`   3x3, stride 1: F(4x4, 3x3), where there are tiles enough to pay for the filter's transform.
 """
 
-from . import cpu_direct, cpu_im2col, cpu_pointwise, cpu_winograd, cpu_winograd_weights
+from . import cpu_direct, cpu_direct_weights, cpu_im2col, cpu_pointwise, cpu_winograd, cpu_winograd_weights
 
-__all__ = ["cpu_im2col", "cpu_pointwise"]
+__all__ = [
+    "cpu_direct",
+    "cpu_direct_weights",
+    "cpu_im2col",
+    "cpu_pointwise",
+    "cpu_winograd",
+    "cpu_winograd_weights",
+]

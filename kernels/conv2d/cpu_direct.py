@@ -2,10 +2,11 @@
 
     y[pixel, k] = sum over taps (r, s) and channels c of x[pixel that the tap meets, c] * w[(r, s), c, k]
 
-`cpu/tile.py` multiplies rows that lie anywhere in memory, so each tile of pixels gets a list of the addresses that each
-tap meets, and a row of zeros where a tap leaves the image (the indirect convolution algorithm: Dukhan,
-arXiv 1907.02129). Taps that meet nothing but zeros for the whole tile are left out. The input gradient is the same
-gather over gy. A 1x1 convolution is the case of one tap: a plain matrix product.
+`cpu/tile.py` multiplies rows that lie anywhere in memory, so each tile of pixels gets a list of the addresses
+that each tap meets, and a row of zeros where a tap leaves the image (the indirect convolution algorithm:
+Dukhan, arXiv 1907.02129). Taps that meet nothing but zeros for the whole tile are left out. The input gradient
+is the same gather over gy. A 1x1 convolution is the case of one tap: a plain matrix product. Where a pixel has
+fewer channels than a vector has lanes (a network's first layer), a tap takes a whole filter row.
 """
 
 from __future__ import annotations
@@ -17,29 +18,19 @@ from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.jit import get_num_threads, jit, parallel_jit
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, pack_vector, packed_size, panels_of
+from ..cpu.vectors import VECTOR_BYTES
 from . import forward, input_gradient
-from .geometry import Geometry, forward_geometry, transposed_geometry
+from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
 from .problem import Conv2dProblem
 
 CHUNK_TILES = 16  # tiles of pixels that share a panel of the filter while it is in the L1 cache
-SHALLOW = 8  # with fewer channels than this, lists cost more than the products; windows are copied instead
 SMALL_MAP = 64  # pixels of an image up to which tiles run across images, so that whole taps fall outside
 
 
-def priority(problem: Conv2dProblem) -> int:
-    taps = problem.filter_size[0] * problem.filter_size[1]
-    return 5 if taps > 1 and problem.in_channels // problem.groups < SHALLOW else 20
-
-
-def transposed_priority(problem: Conv2dProblem) -> int:
-    taps = problem.filter_size[0] * problem.filter_size[1]
-    return 5 if taps > 1 and problem.out_channels // problem.groups < SHALLOW else 20
-
-
 @parallel_jit
-def pack_filter(
+def pack_filter(  # type: ignore[no-untyped-def]
     w, start, group_step, tap_step, depth_step, column_step, groups, taps, depth, columns, panels, packed
-):  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """For each group, the panels of B[t, d, column] = w[start + group*group_step + t*tap_step + ...]."""
     lanes = lanes_of(w)
     vectors = (columns + lanes - 1) // lanes
@@ -53,21 +44,27 @@ def pack_filter(
 
 
 @jit
-def _list_tile(geometry, images, across_images, first, pixels, x, x_row, zeros, a_list, y, y_row, c_list, corners):  # type: ignore[no-untyped-def]
-    """List the addresses of the tile of pixels from `first` on; returns the number of taps that meet the image."""
+def _list_tile(  # type: ignore[no-untyped-def]
+    geometry, run, images, across_images, first, pixels, x, x_row, zeros, a_list, y, y_row, c_list, corners, edges
+):  # fmt: skip
+    """List the addresses of the tile of pixels from `first` on; returns the number of taps that meet the image.
+
+    A tap takes `run` adjacent pixels; where a part of them lies outside, they are copied to `edges`.
+    """
     height, width, p, q, r_taps, s_taps = geometry[:6]
     stride_h, stride_w, origin_h, origin_w, dilation_h, dilation_w, step_h, step_w = geometry[6:]
     x_bytes, y_bytes = x_row * x.itemsize, y_row * x.itemsize
+    x_base, y_base, edges_base = x.ctypes.data, y.ctypes.data, edges.ctypes.data
     if across_images:
         image, position = first % images, first // images
     else:
         image, position = first // (p * q), first % (p * q)
     row, column = position // q, position % q
     for i in range(TILE_ROWS):
-        c_list[i] = y.ctypes.data + ((image * p + row) * q + column) * y_bytes
+        c_list[i] = y_base + ((image * p + row) * q + column) * y_bytes
         corners[3 * i] = row * stride_h + origin_h
         corners[3 * i + 1] = column * stride_w + origin_w
-        corners[3 * i + 2] = x.ctypes.data + image * height * width * x_bytes
+        corners[3 * i + 2] = x_base + image * height * width * x_bytes
         if first + i + 1 < pixels:  # past the end the last pixel is computed again
             if across_images:
                 image += 1
@@ -95,8 +92,18 @@ def _list_tile(geometry, images, across_images, first, pixels, x, x_row, zeros, 
                     h, w = h // step_h, w // step_w
                 else:
                     inside = True
-                if inside and 0 <= h < height and 0 <= w < width:
+                inside = inside and 0 <= h < height
+                if inside and w >= 0 and w + run <= width:
                     a_list[place + i] = corners[3 * i + 2] + (h * width + w) * x_bytes
+                    meets = True
+                elif inside and run > 1:
+                    edge = (r * TILE_ROWS + i) * run * x_row
+                    source = (corners[3 * i + 2] - x_base) // x.itemsize + (h * width + w) * x_row
+                    for j in range(run):
+                        for channel in range(x_row):
+                            value = x[source + j * x_row + channel] if 0 <= w + j < width else x.dtype.type(0)
+                            edges[edge + j * x_row + channel] = value
+                    a_list[place + i] = edges_base + edge * x.itemsize
                     meets = True
                 else:
                     a_list[place + i] = zeros
@@ -111,8 +118,8 @@ def _list_tile(geometry, images, across_images, first, pixels, x, x_row, zeros, 
 
 @parallel_jit
 def _convolve(  # type: ignore[no-untyped-def]
-    geometry, images, across_images, x, x_row, depth, packed, columns, groups, panels, bias, has_bias, zeros,
-    y, scratch, counts, row_tasks, column_tasks,
+    geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels, bias, has_bias, zeros,
+    y, scratch, edges, counts, row_tasks, column_tasks,
 ):  # fmt: skip
     taps = geometry[4] * geometry[5]
     pixels = images * geometry[2] * geometry[3]
@@ -122,6 +129,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     size, lanes = x.itemsize, lanes_of(x)
     vectors = (columns + lanes - 1) // lanes
     group_bytes = packed_size(taps * depth, columns, x) * size
+    edges_of_tile = taps * TILE_ROWS * depth if run > 1 else 0
     ahead = 0 if across_images or groups > 1 else TILE_ROWS * geometry[7] * x_row * size
     words = CHUNK_TILES * (list_words + TILE_ROWS) + 3 * TILE_ROWS
     for task in prange(row_tasks * column_tasks):
@@ -136,15 +144,16 @@ def _convolve(  # type: ignore[no-untyped-def]
             count = min(CHUNK_TILES, stop - begin)
             for index in range(count):
                 counts[task * CHUNK_TILES + index] = _list_tile(
-                    geometry, images, across_images, (begin + index) * TILE_ROWS, pixels, x, x_row,
-                    zeros.ctypes.data, a_lists[index * list_words :], y, y_row,
-                    c_lists[index * TILE_ROWS :], corners,
+                    geometry, run, images, across_images, (begin + index) * TILE_ROWS, pixels, x, x_row,
+                    zeros.ctypes.data, a_lists[index * list_words :], y, y_row, c_lists[index * TILE_ROWS :],
+                    corners, edges[(task * CHUNK_TILES + index) * edges_of_tile :],
                 )  # fmt: skip
             for group in range(groups):
                 multiply(
                     x, count, counts, task * CHUNK_TILES, depth, a_lists.ctypes.data, list_words * 8,
                     group * depth * size, size, packed.ctypes.data + group * group_bytes, taps * depth,
-                    columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size, ahead,
+                    columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size,
+                    ahead,
                 )  # fmt: skip
                 if has_bias:
                     first_column = group * columns + vectors * first_panel // panels * lanes
@@ -163,14 +172,17 @@ def _run(
     bias: Array | None,
     y: Array,
     groups: int,
+    run: int = 1,
 ) -> Array:
-    """Gather `source` into `y`; `strides` of the flat weight: start, group, tap, source channel, target channel."""
-    source = channels_last(source)
+    """Gather `source` into `y`, `run` pixels a tap.
+
+    `strides` are those of the flat weight: start, group, tap, source channel, target channel.
+    """
     flat, row = pixel_rows(source)
     images, k, height, width = y.shape
     if y.size == 0:
         return y
-    depth, columns, taps = source.shape[1] // groups, k // groups, geometry[4] * geometry[5]
+    depth, columns, taps = source.shape[1] // groups * run, k // groups, geometry[4] * geometry[5]
     threads = get_num_threads()
     tiles = -(-images * height * width // TILE_ROWS)
     # Few pixels do not divide evenly into tiles for each thread; then the threads share out the columns.
@@ -185,27 +197,34 @@ def _run(
 
     tasks = row_tasks * column_tasks
     scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
+    edges = empty((tasks * CHUNK_TILES * taps * TILE_ROWS * depth if run > 1 else 0,), y.dtype)
     counts = np.empty(tasks * CHUNK_TILES, np.int64)
     _convolve(
-        geometry, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
+        geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
         weight if bias is None else np.ascontiguousarray(bias), bias is not None,
-        np.zeros(source.shape[1], y.dtype), pixel_rows(y)[0], scratch, counts, row_tasks, column_tasks,
+        np.zeros(max(depth, source.shape[1]), y.dtype), pixel_rows(y)[0], scratch, edges, counts,
+        row_tasks, column_tasks,
     )  # fmt: skip
     return y
 
 
-@forward.variant("direct", device="cpu", priority=priority)
+@forward.variant("direct", device="cpu", priority=20)
 def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
+    geometry, x = forward_geometry(problem), channels_last(x)
+    if joins_row(problem, pixel_rows(x)[1], VECTOR_BYTES // y.itemsize):
+        weight = weight.transpose(0, 2, 3, 1)
+        geometry = (*geometry[:5], 1, *geometry[6:])
+        return _run(geometry, x, weight, (0, 0, s * c, 1, r * s * c), bias, y, 1, run=s)
     strides = (0, k // problem.groups * c * r * s, 1, r * s, c * r * s)
-    return _run(forward_geometry(problem), x, weight, strides, bias, y, problem.groups)
+    return _run(geometry, x, weight, strides, bias, y, problem.groups)
 
 
-@input_gradient.variant("direct", device="cpu", priority=transposed_priority)
+@input_gradient.variant("direct", device="cpu", priority=20)
 def input_gradient_direct(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
     strides = (r * s - 1, k // problem.groups * c * r * s, -1, c * r * s, r * s)
-    return _run(transposed_geometry(problem), gy, weight, strides, None, gx, problem.groups)
+    return _run(transposed_geometry(problem), channels_last(gy), weight, strides, None, gx, problem.groups)

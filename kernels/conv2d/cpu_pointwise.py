@@ -22,7 +22,7 @@ from ..cpu.jit import get_num_threads, parallel_jit
 from . import forward, input_gradient, weight_gradient
 from .problem import Conv2dProblem
 
-PRIORITY = 30
+PRIORITY = 18
 ROWS = 256  # pixels a product; their rows and results stay in the L2 cache
 
 

@@ -1,7 +1,7 @@
 """Which element of the source a filter tap meets, for a convolution and for its transpose.
 
-Tap (r, s) of target pixel (p, q) meets source row (p * stride + origin + r * dilation) / step, likewise the column, where
-the division leaves no rest. The forward has step 1. The input gradient gathers from gy, its filter turned by
+Tap (r, s) of target pixel (p, q) meets source row (p * stride + origin + r * dilation) / step, and likewise its
+column, where the division leaves no rest. The forward has step 1. The input gradient gathers from gy, its filter turned by
 180 degrees: stride 1, and step = the forward's stride, since only every step-th row of gx faces the middle
 of a window (Dumoulin and Visin, arXiv 1603.07285, section 4).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .problem import Conv2dProblem
 
-# source height and width, target height and width, taps down and across, then stride, origin, dilation, step, each two
+# source height and width, target height and width, taps down and across, stride, origin, dilation, step: 14 numbers
 Geometry = tuple[int, ...]
 
 
@@ -32,3 +32,13 @@ def transposed_geometry(problem: Conv2dProblem) -> Geometry:
         *problem.output_size, *problem.input_size, *problem.filter_size,
         1, 1, *origin, *problem.dilation, *problem.stride,
     )  # fmt: skip
+
+
+def joins_row(problem: Conv2dProblem, x_row: int, lanes: int) -> bool:
+    """Whether a filter row's pixels, adjacent in memory, are better taken as one run of S*C channels.
+
+    So it is where a pixel has fewer channels than a vector has `lanes`, as in a network's first layer. `x_row` is
+    the distance from one pixel to the next, in elements.
+    """
+    adjacent = problem.dilation[1] == 1 and problem.groups == 1 and x_row == problem.in_channels
+    return adjacent and problem.filter_size[1] > 1 and problem.in_channels < lanes

@@ -4,8 +4,8 @@ A tile of 4x4 outputs y of a 3x3 filter w over a tile of 6x6 inputs x (Lavin and
 
     y = A^T [ (G w G^T) * (B^T x B) ] A        36 multiplications where the direct method takes 144
 
-The interpolation points are 0, 1, -1, 2, -2 and infinity. Each transform is written for one row of six, four or three
-values and applied to the columns and then to the rows of the square.
+The interpolation points are 0, 1, -1, 2, -2 and infinity. Each transform is written for one row of six, four or
+three values and applied to the columns and then to the rows of the square.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import jit
-from .vectors import VECTOR_BYTES, WORD, Vectors, emit_prefetch, prefetch, word
+from .vectors import VECTOR_BYTES, WORD, Vectors, element_type, emit_prefetch, prefetch, word, word_at
 
 # Sums, the vectors of B and one broadcast must fit the registers: 32 with AVX-512, 16 before it.
 TILE_ROWS = 8 if VECTOR_BYTES == 64 else 4
@@ -35,7 +35,7 @@ def _tile_intrinsic(columns: int) -> Any:
     def tile(typing, like, taps, depth, a_list, a_offset, a_step, b, accumulate, c_list, c_offset, lanes):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             _, taps, depth, a_list, a_offset, a_step, b, accumulate, c_list, c_offset, lanes = arguments
-            vectors = Vectors(builder, like.dtype)
+            vectors = Vectors(builder, element_type(like))
             b_step = word(columns * VECTOR_BYTES)
             mask = vectors.first_lanes(lanes)
 
@@ -81,7 +81,7 @@ def _tile_intrinsic(columns: int) -> Any:
             b_values = [
                 vectors.load(builder.add(b_place, word(column * VECTOR_BYTES))) for column in range(columns)
             ]
-            results = []
+            results: list[ir.Value] = []
             for row in range(TILE_ROWS):
                 a_value = vectors.broadcast(builder.add(a_rows[row], a_index))
                 for column in range(columns):
@@ -121,16 +121,6 @@ def _tile_intrinsic(columns: int) -> Any:
 _tile_1, _tile_2, _tile_3 = (_tile_intrinsic(columns) for columns in (1, 2, 3))
 
 
-@intrinsic
-def _word_at(typing, address):  # type: ignore[no-untyped-def]
-    """The int64 at `address`."""
-
-    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return builder.load(builder.inttoptr(arguments[0], WORD.as_pointer()))
-
-    return types.intp(types.intp), generate
-
-
 @jit
 def lanes_of(like):  # type: ignore[no-untyped-def]
     """Elements of `like`'s type in a vector."""
@@ -159,10 +149,11 @@ def multiply(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """C (+)= A @ B for `row_tiles` tiles of rows and the panels first_panel .. last_panel of `panels`.
 
-    Tile i has tap_counts[first_count + i] taps (at least one), listed from address a_lists + i * a_list_bytes on, LIST_WORDS
-    int64 words a tap; its rows of C are listed at c_lists, TILE_ROWS words a tile. Element d of a row of
-    A lies at its address + a_offset + d * a_step; rows of C are contiguous from address + c_offset on. All
-    steps and offsets in bytes; the rows `ahead` bytes after those of a tile's last tap are prefetched, if not 0. `b` is the address of B's panels, b_depth = taps * depth of all of them.
+    Tile i has tap_counts[first_count + i] taps (at least one), listed from address a_lists + i * a_list_bytes
+    on, LIST_WORDS int64 words a tap; its rows of C are listed at c_lists, TILE_ROWS words a tile. Element d of
+    a row of A lies at its address + a_offset + d * a_step; rows of C are contiguous from address + c_offset
+    on. `b` is the address of B's panels, b_depth = taps * depth of all of them. All steps and offsets are in
+    bytes. Where `ahead` is not 0, the rows that many bytes after those of a tile's last tap are prefetched.
     """
     lanes = lanes_of(like)
     vectors = (columns + lanes - 1) // lanes
@@ -179,7 +170,7 @@ def multiply(  # type: ignore[no-untyped-def]
             if ahead != 0 and panel == first_panel:
                 last_tap = a_list + (taps - 1) * (LIST_WORDS * 8)
                 for row in range(TILE_ROWS):
-                    start = _word_at(last_tap + row * 8) + a_offset + ahead
+                    start = word_at(last_tap + row * 8) + a_offset + ahead
                     for place in range(start, start + depth * like.itemsize, 64):
                         prefetch(place)
             if width == 3:
@@ -191,9 +182,9 @@ def multiply(  # type: ignore[no-untyped-def]
 
 
 @jit
-def pack_vector(
+def pack_vector(  # type: ignore[no-untyped-def]
     vector, vectors, panels, w, start, tap_step, depth_step, column_step, taps, depth, columns, packed, offset
-):  # type: ignore[no-untyped-def]
+):  # fmt: skip
     """Pack one vector of columns of B[t, d, column] = w[start + t*tap_step + d*depth_step + column*column_step].
 
     The panels lie in `packed` from element `offset` on; columns past the last are zero.

@@ -25,8 +25,19 @@ WORD = ir.IntType(64)
 _LANE = ir.IntType(32)
 
 
+def _function(definition: Callable[..., Any]) -> Callable[..., Any]:
+    """Numba's `intrinsic`, with the type that compiled code sees: no typing context."""
+    function: Callable[..., Any] = intrinsic(definition)
+    return function
+
+
 def word(value: int) -> ir.Constant:
     return ir.Constant(WORD, value)
+
+
+def element_type(like: Any) -> Any:
+    """The element type of an argument that only tells it: an array or a number."""
+    return like.dtype if isinstance(like, types.Array) else like
 
 
 class Vectors:
@@ -82,7 +93,17 @@ class Vectors:
         return self.builder.shuffle_vector(first, empty, everywhere)
 
 
-@intrinsic
+@_function
+def word_at(typing, address):  # type: ignore[no-untyped-def]
+    """The int64 at `address`."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        return builder.load(builder.inttoptr(arguments[0], WORD.as_pointer()))
+
+    return types.intp(types.intp), generate
+
+
+@_function
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
     """Ask for the cache line at `address`; an address outside of any array does no harm."""
 
@@ -139,9 +160,9 @@ def square_transform(transform: Transform, size: int) -> Transform:
 def transform_intrinsic(transform: Transform, inputs: int, gather: bool = False, scatter: bool = False) -> Any:
     """A function for compiled code that transforms `inputs` vectors into as many as `transform` returns.
 
-    `function(like, source, source_step, target, target_step, offset, lanes)`: `like` is any array of the element
-    type; vector i is read at byte address source + i * source_step + offset, or with `gather` at the i-th address
-    of the int64 list at `source`, plus offset; written likewise. Only the first `lanes` elements of each
+    `function(like, source, source_step, target, target_step, offset, lanes)`: `like` is an array or a number of
+    the element type; vector i is read at byte address source + i * source_step + offset, or with `gather` at
+    the i-th address of the int64 list at `source`, plus offset; written likewise. Only the first `lanes` elements of each
     vector are read and, with `scatter`, written; otherwise the rest is written as zero.
     """
 
@@ -149,7 +170,7 @@ def transform_intrinsic(transform: Transform, inputs: int, gather: bool = False,
     def function(typing, like, source, source_step, target, target_step, offset, lanes):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             _, source, source_step, target, target_step, offset, lanes = arguments
-            vectors = Vectors(builder, like.dtype)
+            vectors = Vectors(builder, element_type(like))
             mask = vectors.first_lanes(lanes)
 
             def address(base: ir.Value, step: ir.Value, index: int, listed: bool) -> ir.Value:
