@@ -113,11 +113,11 @@ class Operation:
         for name in choice:
             if name == AUTO and able:
                 return able[0]
-            if name != AUTO:
-                obstacle = self.variants[name].obstacle(problem, device)
+            for tried in self.variants if name == AUTO else (name,):
+                obstacle = self.variants[tried].obstacle(problem, device)
                 if obstacle is None:
-                    return self.variants[name]
-                obstacles.append(f"variant {name!r} cannot run {problem}: {obstacle}")
+                    return self.variants[tried]
+                obstacles.append(f"variant {tried!r} cannot run {problem}: {obstacle}")
         reason = "; ".join(obstacles) or f"no variant runs {problem} on {device}"
         names = ", ".join(variant.name for variant in able) or "none"
         raise KernelError(f"{self.name}: {reason} (variants that can: {names})")

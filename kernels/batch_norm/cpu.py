@@ -10,13 +10,13 @@ pass starts where its first one ended, while those pixels are still in the cache
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
-from ..cpu.jit import exact_jit, parallel_jit
+from ..cpu.jit import exact_jit
 from ..cpu.rows import row, span
+from ..cpu.tasks import task_kernel
 from . import backward_training, forward_evaluation, forward_training
 from .problem import BatchNormProblem
 from .reference import refuses_empty
@@ -36,90 +36,91 @@ def _normalise(x, mean, scale, bias):  # type: ignore[no-untyped-def]
     return (x - mean) * scale + bias
 
 
-@parallel_jit
-def _moments(x, x_distance, pixels, guess, sums):  # type: ignore[no-untyped-def]
+@task_kernel
+def _moments(task, tasks, x, x_distance, pixels, guess, sums):  # type: ignore[no-untyped-def]
     """sums[task] = sum of x - guess and sum of (x - guess)**2 over the task's pixels, by channel."""
-    tasks, _, channels = sums.shape
-    for task in numba.prange(tasks):
-        first, last = span(task, tasks, pixels)
-        totals, squares = sums[task, 0], sums[task, 1]
-        totals[:] = 0
-        squares[:] = 0
-        paired = first + (last - first) // 4 * 4
-        for pixel in range(first, paired, 4):  # four at once, as the sums are loaded and stored each time
-            x0 = row(x, pixel, x_distance, channels)
-            x1 = row(x, pixel + 1, x_distance, channels)
-            x2 = row(x, pixel + 2, x_distance, channels)
-            x3 = row(x, pixel + 3, x_distance, channels)
-            for c in range(channels):
-                d0, d1, d2, d3 = x0[c] - guess[c], x1[c] - guess[c], x2[c] - guess[c], x3[c] - guess[c]
-                totals[c] += (d0 + d1) + (d2 + d3)
-                squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
-        for pixel in range(paired, last):
-            x0 = row(x, pixel, x_distance, channels)
-            for c in range(channels):
-                d0 = x0[c] - guess[c]
-                totals[c] += d0
-                squares[c] += d0 * d0
+    channels = sums.shape[2]
+    first, last = span(task, tasks, pixels)
+    totals, squares = sums[task, 0], sums[task, 1]
+    totals[:] = 0
+    squares[:] = 0
+    paired = first + (last - first) // 4 * 4
+    for pixel in range(first, paired, 4):  # four at once, as the sums are loaded and stored each time
+        x0 = row(x, pixel, x_distance, channels)
+        x1 = row(x, pixel + 1, x_distance, channels)
+        x2 = row(x, pixel + 2, x_distance, channels)
+        x3 = row(x, pixel + 3, x_distance, channels)
+        for c in range(channels):
+            d0, d1, d2, d3 = x0[c] - guess[c], x1[c] - guess[c], x2[c] - guess[c], x3[c] - guess[c]
+            totals[c] += (d0 + d1) + (d2 + d3)
+            squares[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3)
+    for pixel in range(paired, last):
+        x0 = row(x, pixel, x_distance, channels)
+        for c in range(channels):
+            d0 = x0[c] - guess[c]
+            totals[c] += d0
+            squares[c] += d0 * d0
 
 
-@parallel_jit
-def _apply(x, x_distance, pixels, tasks, mean, scale, bias, floor, y):  # type: ignore[no-untyped-def]
+@task_kernel
+def _apply(task, tasks, x, x_distance, pixels, mean, scale, bias, floor, y):  # type: ignore[no-untyped-def]
     """y = max(floor, (x - mean) * scale + bias); floor is 0 for ReLU and minus infinity for none."""
     channels = mean.size
-    for task in numba.prange(tasks):
-        first, last = span(task, tasks, pixels)
-        for pixel in range(last - 1, first - 1, -1):
-            x_row = row(x, pixel, x_distance, channels)
-            y_row = row(y, pixel, channels, channels)
-            for c in range(channels):
-                value = _normalise(x_row[c], mean[c], scale[c], bias[c])
-                y_row[c] = floor if value < floor else value
+    first, last = span(task, tasks, pixels)
+    for pixel in range(last - 1, first - 1, -1):
+        x_row = row(x, pixel, x_distance, channels)
+        y_row = row(y, pixel, channels, channels)
+        for c in range(channels):
+            value = _normalise(x_row[c], mean[c], scale[c], bias[c])
+            y_row[c] = floor if value < floor else value
 
 
-@parallel_jit
-def _gradient_sums(gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, sums):  # type: ignore[no-untyped-def]
+@task_kernel
+def _gradient_sums(  # type: ignore[no-untyped-def]
+    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, sums
+):
     """sums[task] = sum of gy and sum of gy * (x - mean) over the task's pixels, where y > floor, by channel."""
-    tasks, _, channels = sums.shape
-    for task in numba.prange(tasks):
-        first, last = span(task, tasks, pixels)
-        totals, products = sums[task, 0], sums[task, 1]
-        totals[:] = 0
-        products[:] = 0
-        paired = first + (last - first) // 2 * 2
-        for pixel in range(first, paired, 2):
-            g_row0, g_row1 = row(gy, pixel, gy_distance, channels), row(gy, pixel + 1, gy_distance, channels)
-            x_row0, x_row1 = row(x, pixel, x_distance, channels), row(x, pixel + 1, x_distance, channels)
-            for c in range(channels):
-                x0, x1, g0, g1 = x_row0[c], x_row1[c], g_row0[c], g_row1[c]
-                g0 = g0 * 0 if _normalise(x0, mean[c], scale[c], bias[c]) <= floor else g0
-                g1 = g1 * 0 if _normalise(x1, mean[c], scale[c], bias[c]) <= floor else g1
-                totals[c] += np.float64(g0) + np.float64(g1)
-                products[c] += np.float64(g0) * (x0 - mean[c]) + np.float64(g1) * (x1 - mean[c])
-        for pixel in range(paired, last):
-            g_row0, x_row0 = row(gy, pixel, gy_distance, channels), row(x, pixel, x_distance, channels)
-            for c in range(channels):
-                x0, g0 = x_row0[c], g_row0[c]
-                g0 = g0 * 0 if _normalise(x0, mean[c], scale[c], bias[c]) <= floor else g0
-                totals[c] += g0
-                products[c] += np.float64(g0) * (x0 - mean[c])
+    channels = sums.shape[2]
+    first, last = span(task, tasks, pixels)
+    totals, products = sums[task, 0], sums[task, 1]
+    totals[:] = 0
+    products[:] = 0
+    zero = mean.dtype.type(0)
+    paired = first + (last - first) // 2 * 2
+    for pixel in range(first, paired, 2):
+        g_row0, g_row1 = row(gy, pixel, gy_distance, channels), row(gy, pixel + 1, gy_distance, channels)
+        x_row0, x_row1 = row(x, pixel, x_distance, channels), row(x, pixel + 1, x_distance, channels)
+        for c in range(channels):
+            x0, x1, g0, g1 = x_row0[c], x_row1[c], g_row0[c], g_row1[c]
+            g0 = zero if _normalise(x0, mean[c], scale[c], bias[c]) <= floor else g0
+            g1 = zero if _normalise(x1, mean[c], scale[c], bias[c]) <= floor else g1
+            totals[c] += np.float64(g0) + np.float64(g1)
+            products[c] += np.float64(g0) * (x0 - mean[c]) + np.float64(g1) * (x1 - mean[c])
+    for pixel in range(paired, last):
+        g_row0, x_row0 = row(gy, pixel, gy_distance, channels), row(x, pixel, x_distance, channels)
+        for c in range(channels):
+            x0, g0 = x_row0[c], g_row0[c]
+            g0 = zero if _normalise(x0, mean[c], scale[c], bias[c]) <= floor else g0
+            totals[c] += g0
+            products[c] += np.float64(g0) * (x0 - mean[c])
 
 
-@parallel_jit
-def _gradient(gy, gy_distance, x, x_distance, pixels, tasks, mean, scale, bias, floor, slope, offset, gx):  # type: ignore[no-untyped-def]
+@task_kernel
+def _gradient(  # type: ignore[no-untyped-def]
+    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, slope, offset, gx
+):
     """gx = scale * gy (where y > floor) + slope * (x - mean) + offset."""
     channels = mean.size
     zero = mean.dtype.type(0)
-    for task in numba.prange(tasks):
-        first, last = span(task, tasks, pixels)
-        for pixel in range(last - 1, first - 1, -1):
-            g_row = row(gy, pixel, gy_distance, channels)
-            x_row = row(x, pixel, x_distance, channels)
-            gx_row = row(gx, pixel, channels, channels)
-            for c in range(channels):
-                cut = _normalise(x_row[c], mean[c], scale[c], bias[c]) <= floor
-                g = zero if cut else g_row[c]
-                gx_row[c] = scale[c] * g + (slope[c] * (x_row[c] - mean[c]) + offset[c])
+    first, last = span(task, tasks, pixels)
+    for pixel in range(last - 1, first - 1, -1):
+        g_row = row(gy, pixel, gy_distance, channels)
+        x_row = row(x, pixel, x_distance, channels)
+        gx_row = row(gx, pixel, channels, channels)
+        for c in range(channels):
+            cut = _normalise(x_row[c], mean[c], scale[c], bias[c]) <= floor
+            g = zero if cut else g_row[c]
+            gx_row[c] = scale[c] * g + (slope[c] * (x_row[c] - mean[c]) + offset[c])
 
 
 def _tasks(problem: BatchNormProblem) -> int:
@@ -141,7 +142,7 @@ def forward_training_channels_last(
     sample = np.lib.stride_tricks.as_strided(rows, (-(-rows.nbytes // step), channels), (step, x.itemsize))
     guess = sample.mean(0, dtype=np.float64)
     sums = np.empty((tasks, 2, channels))
-    _moments(rows, distance, count, guess, sums)
+    _moments(tasks, rows, distance, count, guess, sums)
     shift, square = sums.sum(0) / count
     inverse_std = (1 / np.sqrt(np.maximum(square - shift * shift, 0) + problem.epsilon)).astype(x.dtype)
     mean = (guess + shift).astype(x.dtype)
@@ -171,7 +172,7 @@ def _applied(
     bias: np.ndarray,
 ) -> np.ndarray:
     y = empty_channels_last(problem.shape, rows.dtype)
-    _apply(rows, distance, problem.count, _tasks(problem), mean, scale, bias, _floor(problem), pixel_rows(y)[0])
+    _apply(_tasks(problem), rows, distance, problem.count, mean, scale, bias, _floor(problem), pixel_rows(y)[0])
     return y
 
 
@@ -189,12 +190,12 @@ def backward_training_channels_last(
     count, tasks, floor, dtype = problem.count, _tasks(problem), _floor(problem), x.dtype
     scale = weight * inverse_std
     sums = np.empty((tasks, 2, problem.shape[1]))
-    _gradient_sums(*pixels, mean, scale, bias, floor, sums)
+    _gradient_sums(tasks, *pixels, mean, scale, bias, floor, sums)
     gbias, gweight = sums.sum(0)
     gweight *= inverse_std
     slope, offset = -scale * inverse_std * gweight / count, -scale * gbias / count
     gx = empty_channels_last(problem.shape, dtype)
     _gradient(
-        *pixels, tasks, mean, scale, bias, floor, slope.astype(dtype), offset.astype(dtype), pixel_rows(gx)[0]
+        tasks, *pixels, mean, scale, bias, floor, slope.astype(dtype), offset.astype(dtype), pixel_rows(gx)[0]
     )
     return gx, gweight.astype(dtype), gbias.astype(dtype)

@@ -7,27 +7,24 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
-from ..cpu.jit import parallel_jit
 from ..cpu.rows import row, span
+from ..cpu.tasks import task_kernel
 from . import forward
 from .problem import ConcatProblem
 
 TASKS = 64
 
 
-@parallel_jit
-def _copy_rows(x, x_distance, pixels, channels, y, y_distance):  # type: ignore[no-untyped-def]
-    for task in numba.prange(TASKS):
-        first, last = span(task, TASKS, pixels)
-        for pixel in range(first, last):
-            x_row, y_row = row(x, pixel, x_distance, channels), row(y, pixel, y_distance, channels)
-            for c in range(channels):
-                y_row[c] = x_row[c]
+@task_kernel
+def _copy_rows(task, tasks, x, x_distance, pixels, channels, y, y_distance):  # type: ignore[no-untyped-def]
+    for pixel in range(*span(task, tasks, pixels)):
+        x_row, y_row = row(x, pixel, x_distance, channels), row(y, pixel, y_distance, channels)
+        for c in range(channels):
+            y_row[c] = x_row[c]
 
 
 def _owner(array: np.ndarray) -> np.ndarray:
@@ -66,6 +63,6 @@ def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]
         end = begin + array.shape[1]
         rows, distance = pixel_rows(channels_last(array))
         target, target_distance = pixel_rows(result[:, begin:end])
-        _copy_rows(rows, distance, n * h * w, end - begin, target, target_distance)
+        _copy_rows(TASKS, rows, distance, n * h * w, end - begin, target, target_distance)
         begin = end
     return result

@@ -17,6 +17,6 @@ from .problem import CrossEntropyProblem
 forward = Operation("cross_entropy_forward", family="cross_entropy")
 input_gradient = Operation("cross_entropy_input_gradient", family="cross_entropy")
 
-from . import reference  # noqa: E402  (it registers its variants on the operations above)
+from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["CrossEntropyProblem", "forward", "input_gradient", "reference"]
+__all__ = ["CrossEntropyProblem", "cpu", "forward", "input_gradient", "reference"]

@@ -26,9 +26,7 @@ def forward_reference(problem: CrossEntropyProblem, logits: Array, targets: Arra
 
 
 @input_gradient.variant("reference", device="any")
-def input_gradient_reference(
-    problem: CrossEntropyProblem, glosses: Array, logits: Array, targets: Array
-) -> Array:
+def input_gradient_reference(problem: CrossEntropyProblem, glosses: Array, logits: Array, targets: Array) -> Array:
     xp = array_module(logits)
     one_hot = xp.arange(problem.classes) == targets[:, None]
     distribution = (1 - problem.label_smoothing) * one_hot + problem.label_smoothing / problem.classes

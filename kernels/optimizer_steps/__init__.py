@@ -36,7 +36,7 @@ adam = Operation("adam_step", family="optimizer_steps")
 rmsprop = Operation("rmsprop_step", family="optimizer_steps")
 squared_norm = Operation("squared_norm", family="optimizer_steps")
 
-from . import reference  # noqa: E402  (it registers its variants on the operations above)
+from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
 
 __all__ = [
     "AdamProblem",
@@ -44,6 +44,7 @@ __all__ = [
     "SgdProblem",
     "SquaredNormProblem",
     "adam",
+    "cpu",
     "reference",
     "rmsprop",
     "sgd",

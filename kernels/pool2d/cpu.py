@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 
 from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
-from ..cpu.jit import jit, parallel_jit
-from ..cpu.rows import row
+from ..cpu.jit import jit
+from ..cpu.rows import row, view
+from ..cpu.tasks import task_kernel
 from . import (
     adaptive_average_forward,
     adaptive_average_input_gradient,
@@ -62,9 +62,9 @@ def refuses_max(problem: Pool2dProblem) -> str | None:
 
 @jit
 def _largest_of_nine(x, offsets, numbers, channels, y, indices):  # type: ignore[no-untyped-def]
-    x0, x1, x2 = row(x, offsets[0], 1, channels), row(x, offsets[1], 1, channels), row(x, offsets[2], 1, channels)
-    x3, x4, x5 = row(x, offsets[3], 1, channels), row(x, offsets[4], 1, channels), row(x, offsets[5], 1, channels)
-    x6, x7, x8 = row(x, offsets[6], 1, channels), row(x, offsets[7], 1, channels), row(x, offsets[8], 1, channels)
+    x0, x1, x2 = view(x, offsets[0], channels), view(x, offsets[1], channels), view(x, offsets[2], channels)
+    x3, x4, x5 = view(x, offsets[3], channels), view(x, offsets[4], channels), view(x, offsets[5], channels)
+    x6, x7, x8 = view(x, offsets[6], channels), view(x, offsets[7], channels), view(x, offsets[8], channels)
     n0, n1, n2, n3, n4 = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
     n5, n6, n7, n8 = numbers[5], numbers[6], numbers[7], numbers[8]
     for c in range(channels):
@@ -95,28 +95,27 @@ def _compare_one(x, number, channels, y, indices):  # type: ignore[no-untyped-de
         y[c], indices[c] = _better(x[c], number, y[c], indices[c])
 
 
-@parallel_jit
+@task_kernel
 def _max_forward(  # type: ignore[no-untyped-def]
-    x, distance, batch, height, width, channels, rows, row_taps, columns, column_taps, y, indices
+    task, tasks, x, distance, height, width, channels, rows, row_taps, columns, column_taps, y, indices
 ):
     (outputs_down, taps_down), (outputs_across, taps_across) = rows.shape, columns.shape
     taps = taps_down * taps_across
-    for task in numba.prange(batch * outputs_down):
-        n, p = task // outputs_down, task % outputs_down
-        offsets = np.empty(max(taps, AT_ONCE), np.int64)
-        numbers = np.empty(max(taps, AT_ONCE), indices.dtype)
-        for q in range(outputs_across):
-            for r in range(taps_down):
-                for s in range(taps_across):
-                    pixel = (n * height + rows[p, r]) * width + columns[q, s]
-                    offsets[r * taps_across + s] = pixel * distance
-                    numbers[r * taps_across + s] = row_taps[p, r] * taps_across + column_taps[q, s]
-            offsets[taps:], numbers[taps:] = offsets[taps - 1], numbers[taps - 1]
-            y_row = row(y, task * outputs_across + q, channels, channels)
-            index_row = row(indices, task * outputs_across + q, channels, channels)
-            _largest_of_nine(x, offsets, numbers, channels, y_row, index_row)
-            for tap in range(AT_ONCE, taps):
-                _compare_one(row(x, offsets[tap], 1, channels), numbers[tap], channels, y_row, index_row)
+    n, p = task // outputs_down, task % outputs_down
+    offsets = np.empty(max(taps, AT_ONCE), np.int64)
+    numbers = np.empty(max(taps, AT_ONCE), indices.dtype)
+    for q in range(outputs_across):
+        for r in range(taps_down):
+            for s in range(taps_across):
+                pixel = (n * height + rows[p, r]) * width + columns[q, s]
+                offsets[r * taps_across + s] = pixel * distance
+                numbers[r * taps_across + s] = row_taps[p, r] * taps_across + column_taps[q, s]
+        offsets[taps:], numbers[taps:] = offsets[taps - 1], numbers[taps - 1]
+        y_row = row(y, task * outputs_across + q, channels, channels)
+        index_row = row(indices, task * outputs_across + q, channels, channels)
+        _largest_of_nine(x, offsets, numbers, channels, y_row, index_row)
+        for tap in range(AT_ONCE, taps):
+            _compare_one(view(x, offsets[tap], channels), numbers[tap], channels, y_row, index_row)
 
 
 @jit
@@ -126,13 +125,14 @@ def _add_chosen(gy, indices, tap, gx):  # type: ignore[no-untyped-def]
         gx[c] += gy[c] if indices[c] == tap else zero
 
 
-@parallel_jit
+@task_kernel
 def _max_input_gradient(  # type: ignore[no-untyped-def]
+    task,
+    tasks,
     gy,
     gy_distance,
     indices,
     index_distance,
-    batch,
     channels,
     input_size,
     output_size,
@@ -143,32 +143,32 @@ def _max_input_gradient(  # type: ignore[no-untyped-def]
     gx,
 ):
     height, width = input_size
-    for task in numba.prange(batch * height):
-        n, h = task // height, task % height
-        gx[task * width * channels : (task + 1) * width * channels] = 0
-        for r in range(kernel_size[0]):
-            p = (h + padding[0] - r * dilation[0]) // stride[0]
-            if p < 0 or p >= output_size[0] or p * stride[0] - padding[0] + r * dilation[0] != h:
-                continue
-            for w in range(width):
-                gx_row = row(gx, task * width + w, channels, channels)
-                for s in range(kernel_size[1]):
-                    q = (w + padding[1] - s * dilation[1]) // stride[1]
-                    if q < 0 or q >= output_size[1] or q * stride[1] - padding[1] + s * dilation[1] != w:
-                        continue
-                    pixel = (n * output_size[0] + p) * output_size[1] + q
-                    tap = indices.dtype.type(r * kernel_size[1] + s)
-                    gy_row = row(gy, pixel, gy_distance, channels)
-                    _add_chosen(gy_row, row(indices, pixel, index_distance, channels), tap, gx_row)
+    n, h = task // height, task % height
+    gx[task * width * channels : (task + 1) * width * channels] = 0
+    for r in range(kernel_size[0]):
+        p = (h + padding[0] - r * dilation[0]) // stride[0]
+        if p < 0 or p >= output_size[0] or p * stride[0] - padding[0] + r * dilation[0] != h:
+            continue
+        for w in range(width):
+            gx_row = row(gx, task * width + w, channels, channels)
+            for s in range(kernel_size[1]):
+                q = (w + padding[1] - s * dilation[1]) // stride[1]
+                if q < 0 or q >= output_size[1] or q * stride[1] - padding[1] + s * dilation[1] != w:
+                    continue
+                pixel = (n * output_size[0] + p) * output_size[1] + q
+                tap = indices.dtype.type(r * kernel_size[1] + s)
+                gy_row = row(gy, pixel, gy_distance, channels)
+                _add_chosen(gy_row, row(indices, pixel, index_distance, channels), tap, gx_row)
 
 
-@parallel_jit
+@task_kernel
 def _max_gather(  # type: ignore[no-untyped-def]
+    task,
+    tasks,
     x,
     distance,
     indices,
     index_distance,
-    batch,
     channels,
     input_size,
     output_size,
@@ -179,51 +179,48 @@ def _max_gather(  # type: ignore[no-untyped-def]
     y,
 ):
     height, width = input_size
-    for task in numba.prange(batch * output_size[0]):
-        n, p = task // output_size[0], task % output_size[0]
-        for q in range(output_size[1]):
-            pixel = task * output_size[1] + q
-            index_row = row(indices, pixel, index_distance, channels)
-            y_row = row(y, pixel, channels, channels)
-            for c in range(channels):
-                h = p * stride[0] - padding[0] + index_row[c] // kernel_size[1] * dilation[0]
-                w = q * stride[1] - padding[1] + index_row[c] % kernel_size[1] * dilation[1]
-                y_row[c] = x[((n * height + h) * width + w) * distance + c]
+    n, p = task // output_size[0], task % output_size[0]
+    for q in range(output_size[1]):
+        pixel = task * output_size[1] + q
+        index_row = row(indices, pixel, index_distance, channels)
+        y_row = row(y, pixel, channels, channels)
+        for c in range(channels):
+            h = p * stride[0] - padding[0] + index_row[c] // kernel_size[1] * dilation[0]
+            w = q * stride[1] - padding[1] + index_row[c] % kernel_size[1] * dilation[1]
+            y_row[c] = x[((n * height + h) * width + w) * distance + c]
 
 
-@parallel_jit
-def _average_forward(x, distance, batch, height, width, channels, rows, columns, factors, y):  # type: ignore[no-untyped-def]
+@task_kernel
+def _average_forward(task, tasks, x, distance, height, width, channels, rows, columns, factors, y):  # type: ignore[no-untyped-def]
     outputs_down, outputs_across = factors.shape
-    for task in numba.prange(batch * outputs_down):
-        n, p = task // outputs_down, task % outputs_down
-        sums = np.empty(channels)
-        for q in range(outputs_across):
-            sums[:] = 0
-            for h in range(rows[p, 0], rows[p, 1]):
-                for w in range(columns[q, 0], columns[q, 1]):
-                    x_row = row(x, (n * height + h) * width + w, distance, channels)
-                    for c in range(channels):
-                        sums[c] += x_row[c]
-            y_row = row(y, task * outputs_across + q, channels, channels)
-            for c in range(channels):
-                y_row[c] = sums[c] * factors[p, q]
+    n, p = task // outputs_down, task % outputs_down
+    sums = np.empty(channels)
+    for q in range(outputs_across):
+        sums[:] = 0
+        for h in range(rows[p, 0], rows[p, 1]):
+            for w in range(columns[q, 0], columns[q, 1]):
+                x_row = row(x, (n * height + h) * width + w, distance, channels)
+                for c in range(channels):
+                    sums[c] += x_row[c]
+        y_row = row(y, task * outputs_across + q, channels, channels)
+        for c in range(channels):
+            y_row[c] = sums[c] * factors[p, q]
 
 
-@parallel_jit
-def _average_input_gradient(gy, distance, batch, channels, rows, columns, factors, gx):  # type: ignore[no-untyped-def]
+@task_kernel
+def _average_input_gradient(task, tasks, gy, distance, channels, rows, columns, factors, gx):  # type: ignore[no-untyped-def]
     height, width = len(rows), len(columns)
     outputs_down, outputs_across = factors.shape
-    for task in numba.prange(batch * height):
-        n, h = task // height, task % height
-        for w in range(width):
-            gx_row = row(gx, task * width + w, channels, channels)
-            gx_row[:] = 0
-            for p in range(rows[h, 0], rows[h, 1]):
-                for q in range(columns[w, 0], columns[w, 1]):
-                    gy_row = row(gy, (n * outputs_down + p) * outputs_across + q, distance, channels)
-                    factor = gx.dtype.type(factors[p, q])
-                    for c in range(channels):
-                        gx_row[c] += gy_row[c] * factor
+    n, h = task // height, task % height
+    for w in range(width):
+        gx_row = row(gx, task * width + w, channels, channels)
+        gx_row[:] = 0
+        for p in range(rows[h, 0], rows[h, 1]):
+            for q in range(columns[w, 0], columns[w, 1]):
+                gy_row = row(gy, (n * outputs_down + p) * outputs_across + q, distance, channels)
+                factor = gx.dtype.type(factors[p, q])
+                for c in range(channels):
+                    gx_row[c] += gy_row[c] * factor
 
 
 @max_forward.variant("channels_last", device="cpu", priority=10, refuses=refuses_max)
@@ -232,7 +229,16 @@ def max_forward_channels_last(problem: Pool2dProblem, x: np.ndarray) -> tuple[np
     y = empty_channels_last(problem.output_shape, x.dtype)
     indices = empty_channels_last(problem.output_shape, problem.index_dtype)
     tables = *_taps(problem, 0), *_taps(problem, 1)
-    _max_forward(*pixel_rows(channels_last(x)), n, h, w, c, *tables, pixel_rows(y)[0], pixel_rows(indices)[0])
+    _max_forward(
+        n * problem.output_size[0],
+        *pixel_rows(channels_last(x)),
+        h,
+        w,
+        c,
+        *tables,
+        pixel_rows(y)[0],
+        pixel_rows(indices)[0],
+    )
     return y, indices
 
 
@@ -249,10 +255,10 @@ def _geometry(problem: Pool2dProblem) -> tuple[tuple[int, int], ...]:
 
 @max_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_max)
 def max_input_gradient_channels_last(problem: Pool2dProblem, gy: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    n, c, _, _ = problem.shape
+    n, c, h, _ = problem.shape
     gx = empty_channels_last(problem.shape, gy.dtype)
     rows = *pixel_rows(channels_last(gy)), *pixel_rows(channels_last(indices))
-    _max_input_gradient(*rows, n, c, *_geometry(problem), pixel_rows(gx)[0])
+    _max_input_gradient(n * h, *rows, c, *_geometry(problem), pixel_rows(gx)[0])
     return gx
 
 
@@ -261,7 +267,7 @@ def max_gather_channels_last(problem: Pool2dProblem, x: np.ndarray, indices: np.
     n, c, _, _ = problem.shape
     y = empty_channels_last(problem.output_shape, x.dtype)
     rows = *pixel_rows(channels_last(x)), *pixel_rows(channels_last(indices))
-    _max_gather(*rows, n, c, *_geometry(problem), pixel_rows(y)[0])
+    _max_gather(n * problem.output_size[0], *rows, c, *_geometry(problem), pixel_rows(y)[0])
     return y
 
 
@@ -295,15 +301,19 @@ def refuses_average(problem: AverageProblem) -> str | None:
 def average_forward_channels_last(problem: AverageProblem, x: np.ndarray) -> np.ndarray:
     n, c, h, w = problem.shape
     y = empty_channels_last(problem.output_shape, x.dtype)
-    _average_forward(*pixel_rows(channels_last(x)), n, h, w, c, *_windows(problem), pixel_rows(y)[0])
+    _average_forward(
+        n * problem.output_size[0], *pixel_rows(channels_last(x)), h, w, c, *_windows(problem), pixel_rows(y)[0]
+    )
     return y
 
 
 @adaptive_average_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
 @average_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
 def average_input_gradient_channels_last(problem: AverageProblem, gy: np.ndarray) -> np.ndarray:
-    n, c, _, _ = problem.shape
+    n, c, h, _ = problem.shape
     gx = empty_channels_last(problem.shape, gy.dtype)
     around = _windows_around(problem, 0), _windows_around(problem, 1)
-    _average_input_gradient(*pixel_rows(channels_last(gy)), n, c, *around, _windows(problem)[2], pixel_rows(gx)[0])
+    _average_input_gradient(
+        n * h, *pixel_rows(channels_last(gy)), c, *around, _windows(problem)[2], pixel_rows(gx)[0]
+    )
     return gx

@@ -1,0 +1,46 @@
+"""Dropout in one pass: each thread draws the words of its own blocks and multiplies.
+
+- `reference` draws all words first, in 64-bit arrays;
+- `blocks` keeps them in registers. It runs in row-major order; an array in another order is copied, and the
+  result lies like the argument.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..cpu.buffers import empty
+from ..cpu.floats import refuses_other_than_floats
+from ..cpu.rows import span
+from ..cpu.tasks import task_kernel
+from ..philox.cpu import block
+from . import forward
+from .problem import DropoutProblem
+
+TASKS = 64
+_LOW, _HALF, _ZERO = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(0)
+
+
+@task_kernel
+def _drop(task, tasks, x, seed, offset, threshold, scale, y):  # type: ignore[no-untyped-def]
+    blocks = (x.size + 3) // 4
+    zero = x.dtype.type(0)
+    first, last = span(task, tasks, blocks)
+    for number in range(first, last):
+        counter = offset + np.uint64(number)
+        words = block(counter & _LOW, counter >> _HALF, _ZERO, _ZERO, seed & _LOW, seed >> _HALF)
+        for lane in range(min(4, x.size - 4 * number)):
+            y[4 * number + lane] = x[4 * number + lane] * (scale if words[lane] >= threshold else zero)
+
+
+@forward.variant("blocks", device="cpu", priority=10, refuses=refuses_other_than_floats)
+def forward_blocks(problem: DropoutProblem, x: np.ndarray, seed: int, offset: int) -> np.ndarray:
+    rows = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    counters = np.uint64(seed % 2**64), np.uint64(offset % 2**64), np.uint64(problem.threshold)
+    _drop(TASKS, rows.reshape(-1), *counters, x.dtype.type(problem.scale), y.reshape(-1))
+    if rows is x:
+        return y
+    like_x = np.empty_like(x)
+    like_x[...] = y
+    return like_x

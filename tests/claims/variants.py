@@ -1,0 +1,179 @@
+"""What every variant of every kernel must satisfy, as one claim.
+
+A test draws a problem and arrays and hands them to `assert_variant_matches_oracle`; `every_variant` is
+the parametrisation that brings each variant of the registry, those added later too, to the same test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from minigrad.kernels import registry
+from minigrad.kernels.cpu import buffers
+from minigrad.kernels.errors import KernelError
+from minigrad.kernels.registry import Operation, use_kernels
+
+# Norm of the error over norm of the oracle. Rounding each of a few hundred operations once costs about
+# sqrt(hundreds) * 6e-8 in float32, and as many times 1.1e-16 in float64.
+TOLERANCES = {"float32": 2e-6, "float64": 1e-13}
+
+LAYOUTS = ("contiguous", "channels_last", "channel_slice", "strided")
+
+
+def every_variant(*operations: Operation, device: str = "cpu") -> Any:
+    """Parametrise `operation` and `variant` over all variants that run on `device`."""
+    cases = [
+        pytest.param(operation, variant.name, id=f"{operation.name}-{variant.name}")
+        for operation in operations
+        for variant in operation.variants.values()
+        if variant.device in ("any", device)
+    ]
+    return pytest.mark.parametrize(("operation", "variant"), cases)
+
+
+def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
+    """The same values with other strides; NaN fills the memory around and between them.
+
+    "channels_last" and "channel_slice" (of a wider channels-last array) are for (N, C, H, W).
+    """
+    if layout == "contiguous":
+        return array.copy(order="C")
+    if layout == "strided":
+        wider = np.full([2 * size for size in array.shape], _poison(array.dtype), array.dtype)
+        view = wider[..., *(slice(1, None, 2) for _ in array.shape)]
+    else:
+        n, c, h, w = array.shape
+        before, after = (2, 3) if layout == "channel_slice" else (0, 0)
+        wider = np.full((n, h, w, before + c + after), _poison(array.dtype), array.dtype)
+        view = wider[..., before : before + c].transpose(0, 3, 1, 2)
+    view[...] = array
+    return view
+
+
+def _poison(dtype: np.dtype) -> float | int:
+    return np.nan if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).max
+
+
+def assert_variant_matches_oracle(
+    operation: Operation,
+    variant: str,
+    problem: Any,
+    arguments: Sequence[Any],
+    tolerance: float | None = None,
+    *,
+    in_place: bool = False,
+) -> None:
+    """A variant gives the oracle's result, or refuses the problem in words.
+
+    The oracle is the reference variant in float64. Claimed are: shapes, `problem.dtype` for floating
+    results, integers exactly, floats within `tolerance` (relative norm error) and finite; every element
+    written; arguments left as they were; and the same bits from a second call.
+
+    Args:
+        arguments: what follows the problem in the call: arrays, lists of arrays, numbers.
+        tolerance: by default that of `TOLERANCES` for the problem's dtype.
+        in_place: the result is what the call leaves in its arguments (the optimiser steps).
+    """
+    obstacle = operation.variants[variant].obstacle(problem, "cpu")
+    if obstacle is not None:
+        with use_kernels(**{operation.name: variant}), pytest.raises(KernelError) as caught:
+            operation(problem, *arguments)
+        assert obstacle in str(caught.value)
+        return
+    tolerance = TOLERANCES[problem.dtype] if tolerance is None else tolerance
+    results = _run(operation, variant, problem, arguments, in_place)
+    again = _run(operation, variant, problem, arguments, in_place)
+    oracle_problem = replace(problem, dtype="float64")
+    expected = _run(operation, "reference", oracle_problem, _in_float64(arguments), in_place)
+    assert len(results) == len(expected)
+    for result, repeated, right in zip(results, again, expected, strict=True):
+        assert result.shape == right.shape
+        if np.issubdtype(right.dtype, np.floating):
+            assert result.dtype == problem.dtype or right.ndim == 0
+            assert_close(result, right, tolerance)
+        else:
+            assert result.dtype == right.dtype
+            np.testing.assert_array_equal(result, right)
+        assert result.tobytes() == repeated.tobytes(), "two calls gave different bits"
+
+
+def assert_close(result: np.ndarray, right: np.ndarray, tolerance: float) -> None:
+    """Finite, and norm(result - right) <= tolerance * norm(right)."""
+    # NaN compares false with everything, so it must be looked for before any error is compared.
+    assert np.isfinite(result).all(), "the result has elements that are not finite"
+    error = np.linalg.norm(np.asarray(result, np.float64).ravel() - np.asarray(right).ravel())
+    size = np.linalg.norm(np.asarray(right).ravel())
+    assert error <= tolerance * size, f"relative error {error / size if size else error:.1e} > {tolerance:.1e}"
+
+
+def _run(
+    operation: Operation, variant: str, problem: Any, arguments: Sequence[Any], in_place: bool
+) -> list[np.ndarray]:
+    """The results as a list of arrays of their own, from memory that held NaN before."""
+    if in_place:
+        arguments = _mapped(arguments, _copied_with_its_surroundings)
+    before = [array.tobytes() for array in _arrays(arguments)]
+    with use_kernels(**{operation.name: variant}), poisoned_memory():
+        returned = operation(problem, *arguments)
+    if in_place:
+        assert returned is None, "a step in place returns nothing"
+        returned = _arrays(arguments)
+    else:
+        assert [array.tobytes() for array in _arrays(arguments)] == before, "an argument has changed"
+    outputs = returned if isinstance(returned, tuple | list) else (returned,)
+    return [np.array(output) for output in outputs]
+
+
+@contextmanager
+def poisoned_memory() -> Iterator[None]:
+    """Every buffer that the kernels ask for holds NaN, however small, so that an unwritten element shows."""
+    take = buffers.BlockPool.take
+
+    def take_poisoned(pool: buffers.BlockPool, size: int) -> np.ndarray:
+        block = take(pool, size)
+        block[:] = 0xFF  # NaN in every floating format
+        return block
+
+    with (
+        mock.patch.object(buffers.BlockPool, "take", take_poisoned),
+        mock.patch.object(buffers, "SMALLEST_POOLED", 1),
+    ):
+        yield
+
+
+def _mapped(arguments: Any, function: Any) -> Any:
+    if isinstance(arguments, tuple | list):
+        return type(arguments)(_mapped(argument, function) for argument in arguments)
+    return function(arguments) if isinstance(arguments, np.ndarray) else arguments
+
+
+def _arrays(arguments: Any) -> list[np.ndarray]:
+    if isinstance(arguments, tuple | list):
+        return [array for argument in arguments for array in _arrays(argument)]
+    return [arguments] if isinstance(arguments, np.ndarray) else []
+
+
+def _copied_with_its_surroundings(array: np.ndarray) -> np.ndarray:
+    """A copy with the same strides."""
+    if array.flags.c_contiguous:
+        return array.copy()
+    return lay_out(array, "strided")
+
+
+def _in_float64(arguments: Any) -> Any:
+    def convert(array: np.ndarray) -> np.ndarray:
+        return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array.copy()
+
+    return _mapped(arguments, convert)
+
+
+def operations_of(family: str) -> list[Operation]:
+    """All operations of a family."""
+    return [operation for operation in registry.OPERATIONS.values() if operation.family == family]

@@ -1,0 +1,168 @@
+"""Batch normalisation: the definition is PyTorch's, every variant is the definition, and sums stay accurate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
+from minigrad.kernels import batch_norm
+from minigrad.kernels.batch_norm import BatchNormProblem
+from minigrad.kernels.errors import KernelError, MinigradError
+from minigrad.kernels.registry import use_kernels
+
+# The gradient subtracts two means from gy; what is left can be a few times smaller than what rounding acts on.
+TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(2, 9), st.integers(2, 9))
+
+
+def arrays(shape: tuple[int, ...], dtype: str, seed: int) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    channels = shape[1]
+    return {
+        name: values.astype(dtype)
+        for name, values in {
+            "x": generator.standard_normal(shape) * 3 + 2,
+            "gy": generator.standard_normal(shape),
+            "weight": generator.standard_normal(channels),
+            "bias": generator.standard_normal(channels),
+            "mean": generator.standard_normal(channels),
+            "variance": generator.random(channels) + 0.1,
+        }.items()
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=shapes, relu=st.booleans(), seed=st.integers(0, 999))
+def test_training_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> None:
+    a = arrays(shape, "float64", seed)
+    problem = BatchNormProblem(shape, 1e-3, relu, "float64")
+    inputs = [torch.tensor(a[name], requires_grad=True) for name in ("x", "weight", "bias")]
+    y, mean, inverse_std = torch.native_batch_norm(*inputs, None, None, True, 0.1, problem.epsilon)
+    y = F.relu(y) if relu else y
+    gradients = torch.autograd.grad(y, inputs, torch.tensor(a["gy"]))
+    with use_kernels(batch_norm="reference"):
+        forward = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        backward = batch_norm.backward_training(
+            problem, a["gy"], a["x"], a["weight"], a["bias"], forward[1], forward[2]
+        )
+    expected = (y, mean, inverse_std, *gradients)
+    for ours, theirs in zip((*forward, *backward), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-9, atol=1e-11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(shape=shapes, relu=st.booleans(), seed=st.integers(0, 999))
+def test_evaluation_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> None:
+    a = arrays(shape, "float64", seed)
+    problem = BatchNormProblem(shape, 1e-3, relu, "float64")
+    names = "x", "mean", "variance", "weight", "bias"
+    y = F.batch_norm(*(torch.tensor(a[name]) for name in names), False, 0.1, problem.epsilon)
+    with use_kernels(batch_norm="reference"):
+        ours = batch_norm.forward_evaluation(problem, a["x"], a["weight"], a["bias"], a["mean"], a["variance"])
+    np.testing.assert_allclose(ours, F.relu(y) if relu else y, rtol=1e-12, atol=1e-12)
+
+
+def arguments(operation: Any, a: dict[str, np.ndarray], layout: str) -> list[np.ndarray]:
+    names = {
+        "batch_norm_forward_training": "x weight bias",
+        "batch_norm_forward_evaluation": "x weight bias mean variance",
+        "batch_norm_backward_training": "gy x weight bias mean variance",
+    }[operation.name]
+    return [lay_out(a[name], layout) if a[name].ndim == 4 else a[name] for name in names.split()]
+
+
+@every_variant(batch_norm.forward_training, batch_norm.forward_evaluation, batch_norm.backward_training)
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=shapes,
+    relu=st.booleans(),
+    layout=st.sampled_from(LAYOUTS),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 999),
+)
+def test_every_variant_is_the_definition(
+    operation: Any,
+    variant: str,
+    shape: tuple[int, ...],
+    relu: bool,
+    layout: str,
+    dtype: str,
+    seed: int,
+) -> None:
+    problem = BatchNormProblem(shape, 1e-3, relu, dtype)
+    given_arrays = arguments(operation, arrays(shape, dtype, seed), layout)
+    assert_variant_matches_oracle(operation, variant, problem, given_arrays, TOLERANCES[dtype])
+
+
+@every_variant(batch_norm.forward_evaluation)
+def test_an_empty_batch_is_evaluated_to_an_empty_batch(operation: Any, variant: str) -> None:
+    a = arrays((0, 5, 3, 4), "float32", 0)
+    assert_variant_matches_oracle(
+        operation, variant, BatchNormProblem((0, 5, 3, 4)), arguments(operation, a, "channels_last")
+    )
+
+
+@every_variant(batch_norm.forward_training, batch_norm.backward_training)
+def test_an_empty_batch_has_no_statistics(operation: Any, variant: str) -> None:
+    problem = BatchNormProblem((0, 5, 3, 4))
+    with use_kernels(batch_norm=variant), pytest.raises(KernelError, match="empty batch"):
+        operation(problem, *arguments(operation, arrays(problem.shape, "float32", 0), "contiguous"))
+
+
+@every_variant(batch_norm.forward_training)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_statistics_survive_a_mean_that_is_large(operation: Any, variant: str, dtype: str) -> None:
+    """A mean of 1e5 standard deviations: squares of x would keep no digit of the variance in float32."""
+    shape = (4, 6, 30, 31)
+    x = (np.random.default_rng(0).standard_normal(shape) + 1e5).astype(dtype)
+    ones = np.ones(6, dtype)
+    with use_kernels(batch_norm=variant):
+        _, mean, inverse_std = operation(BatchNormProblem(shape, 0.0, False, dtype), x, ones, ones)
+    exact = x.astype(np.longdouble)
+    # The mean is rounded to the dtype; the variance is as good as the centred values, which float32 holds
+    # exactly here, and the mean they are centred at, whose error enters squared.
+    np.testing.assert_allclose(mean, exact.mean((0, 2, 3)).astype(float), rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(inverse_std, 1 / exact.std((0, 2, 3)).astype(float), rtol=1e-6)
+
+
+@every_variant(batch_norm.backward_training)
+@pytest.mark.parametrize("shape", [(2, 3, 9, 7), (4, 70, 5, 5)])
+def test_backward_cuts_exactly_where_forward_did(operation: Any, variant: str, shape: tuple[int, ...]) -> None:
+    """The mask is computed again: with gy = 1 the gradient of the bias counts the positive outputs."""
+    a = arrays(shape, "float32", 5)
+    problem = BatchNormProblem(shape, 1e-3, True)
+    with use_kernels(batch_norm=variant):
+        y, mean, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        # Bias such that many outputs are zero but for rounding: the sign hangs on the last bit.
+        a["bias"] = -((a["x"] - mean.reshape(-1, 1, 1)) * (a["weight"] * inverse_std).reshape(-1, 1, 1))[
+            0, :, 0, 0
+        ]
+        y, mean, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        ones = np.ones(shape, np.float32)
+        _, _, gbias = operation(problem, ones, a["x"], a["weight"], a["bias"], mean, inverse_std)
+    np.testing.assert_array_equal(gbias, (y > 0).sum((0, 2, 3)))
+
+
+@every_variant(batch_norm.forward_evaluation)
+def test_nan_passes_through_relu(operation: Any, variant: str) -> None:
+    a = arrays((1, 20, 4, 4), "float32", 0)
+    a["x"][0, 7, 2, 2] = np.nan
+    problem = BatchNormProblem((1, 20, 4, 4), relu=True)
+    with use_kernels(batch_norm=variant):
+        y = operation(problem, *arguments(operation, a, "channels_last"))
+    assert np.argwhere(np.isnan(y)).tolist() == [[0, 7, 2, 2]]
+
+
+def test_what_does_not_fit_is_said_with_its_values() -> None:
+    with pytest.raises(MinigradError, match=r"must be \(N, C, H, W\).*got \(2, 3\)"):
+        BatchNormProblem((2, 3))  # type: ignore[arg-type]
+    with pytest.raises(MinigradError, match="epsilon must not be negative, got -1"):
+        BatchNormProblem((2, 3, 4, 5), epsilon=-1)

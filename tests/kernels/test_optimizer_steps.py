@@ -1,0 +1,193 @@
+"""Optimiser steps: the definition is torch.optim, and every variant is the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
+from minigrad.kernels import optimizer_steps
+from minigrad.kernels.errors import MinigradError
+from minigrad.kernels.optimizer_steps import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from minigrad.kernels.registry import use_kernels
+
+common = {"weight_decay": st.sampled_from([0.0, 0.1]), "maximize": st.booleans()}
+sgds = st.fixed_dictionaries(
+    {
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "dampening": st.sampled_from([0.0, 0.3]),
+        "nesterov": st.booleans(),
+        **common,
+    }
+).map(lambda p: p if p["momentum"] and not p["dampening"] else {**p, "nesterov": False})
+adams = st.fixed_dictionaries(
+    {
+        "betas": st.sampled_from([(0.9, 0.999), (0.5, 0.0)]),
+        "epsilon": st.sampled_from([1e-8, 0.1]),
+        "decoupled": st.booleans(),
+        **common,
+    }
+)
+rmsprops = st.fixed_dictionaries(
+    {
+        "alpha": st.sampled_from([0.99, 0.5]),
+        "epsilon": st.sampled_from([1e-8, 0.1]),
+        "momentum": st.sampled_from([0.0, 0.9]),
+        "centered": st.booleans(),
+        **common,
+    }
+)
+SHAPES = [(3, 4), (5,), (2, 3, 1, 2), ()]
+LARGE = 40_000  # more than two chunks of the compiled steps
+
+
+def random(seed: int, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return [np.asarray(generator.standard_normal(shape)) for shape in shapes]
+
+
+def assert_follows(make: Callable[..., torch.optim.Optimizer], step: Callable[..., None], seed: int) -> None:
+    """Four steps of `torch.optim` and of ours from the same start with the same gradients, learning rates too."""
+    parameters = random(seed, SHAPES)
+    theirs = [torch.tensor(p, requires_grad=True) for p in parameters]
+    optimizer = make(theirs, lr=0.1)
+    state = [[np.zeros_like(p) for p in parameters] for _ in range(3)]
+    for count, learning_rate in enumerate((0.1, 0.2, 0.05, 0.1), 1):
+        gradients = random(seed + count, SHAPES)
+        optimizer.param_groups[0]["lr"] = learning_rate
+        for tensor, gradient in zip(theirs, gradients, strict=True):
+            tensor.grad = torch.tensor(gradient)
+        optimizer.step()
+        with use_kernels(optimizer_steps="reference"):
+            step(parameters, gradients, state, learning_rate, [count] * len(parameters))
+    for ours, tensor in zip(parameters, theirs, strict=True):
+        # Four steps of a few operations each; a centred variance near zero magnifies their rounding.
+        np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-9, atol=1e-11)
+
+
+@settings(max_examples=40, deadline=None)
+@given(parameters=sgds, seed=st.integers(0, 999))
+def test_sgd_is_pytorchs(parameters: dict[str, Any], seed: int) -> None:
+    problem = SgdProblem(**parameters, dtype="float64")
+    assert_follows(
+        lambda tensors, lr: torch.optim.SGD(tensors, lr, **parameters),
+        lambda p, g, state, lr, steps: optimizer_steps.sgd(
+            problem, p, g, state[0] if problem.momentum else [], lr, steps
+        ),
+        seed,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(parameters=adams, seed=st.integers(0, 999))
+def test_adam_and_adamw_are_pytorchs(parameters: dict[str, Any], seed: int) -> None:
+    problem = AdamProblem(**parameters, dtype="float64")
+    kind = torch.optim.AdamW if problem.decoupled else torch.optim.Adam
+    options = {name: parameters[name] for name in ("betas", "weight_decay", "maximize")}
+    assert_follows(
+        lambda tensors, lr: kind(tensors, lr, eps=problem.epsilon, **options),
+        lambda p, g, state, lr, steps: optimizer_steps.adam(problem, p, g, state[0], state[1], lr, steps),
+        seed,
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(parameters=rmsprops, seed=st.integers(0, 999))
+def test_rmsprop_is_pytorchs(parameters: dict[str, Any], seed: int) -> None:
+    problem = RmspropProblem(**parameters, dtype="float64")
+    options = {name: value for name, value in parameters.items() if name != "epsilon"}
+    assert_follows(
+        lambda tensors, lr: torch.optim.RMSprop(tensors, lr, eps=problem.epsilon, **options),
+        lambda p, g, state, lr, steps: optimizer_steps.rmsprop(
+            problem, p, g, state[0], *used_rmsprop_state(problem, state), lr
+        ),
+        seed,
+    )
+
+
+def used_rmsprop_state(problem: RmspropProblem, state: list[list[np.ndarray]]) -> tuple[Any, Any]:
+    return state[1] if problem.momentum else [], state[2] if problem.centered else []
+
+
+def lists(seed: int, count: int, dtype: str, layout: str) -> list[list[np.ndarray]]:
+    """Parameters, gradients and state: first values above 3, then values in [0, 1].
+
+    So averages of squares are not negative, and a variance v - a**2 is not either.
+    """
+    changes = [lambda a: a, lambda a: a, lambda a: np.abs(a) + 3, *[lambda a: np.minimum(np.abs(a), 1)] * 2]
+    drawn = [random(seed + i, [*SHAPES, (LARGE,)]) for i in range(count)]
+    return [
+        [lay_out(np.asarray(change(array), dtype), layout) for array in arrays]
+        for change, arrays in zip(changes, drawn, strict=False)
+    ]
+
+
+layouts = st.sampled_from(["contiguous", "strided"])
+dtypes = st.sampled_from(["float32", "float64"])
+
+
+@every_variant(optimizer_steps.sgd)
+@settings(max_examples=15, deadline=None)
+@given(parameters=sgds, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
+def test_every_variant_of_sgd(
+    operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
+) -> None:
+    """Parameters at their first step and at later ones, in one call."""
+    problem = SgdProblem(**parameters, dtype=dtype)
+    p, g, buffers = lists(seed, 3, dtype, layout)
+    arguments = (p, g, buffers if problem.momentum else [], 0.1, [1, 2, 3, 1, 2])
+    assert_variant_matches_oracle(operation, variant, problem, arguments, in_place=True)
+
+
+@every_variant(optimizer_steps.adam)
+@settings(max_examples=15, deadline=None)
+@given(parameters=adams, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
+def test_every_variant_of_adam(
+    operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
+) -> None:
+    arguments = (*lists(seed, 4, dtype, layout), 0.1, [1, 2, 3, 1, 2000])
+    assert_variant_matches_oracle(
+        operation, variant, AdamProblem(**parameters, dtype=dtype), arguments, in_place=True
+    )
+
+
+@every_variant(optimizer_steps.rmsprop)
+@settings(max_examples=15, deadline=None)
+@given(parameters=rmsprops, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
+def test_every_variant_of_rmsprop(
+    operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
+) -> None:
+    problem = RmspropProblem(**parameters, dtype=dtype)
+    p, g, squares, *others = lists(seed, 5, dtype, layout)
+    used = used_rmsprop_state(problem, [[], *others])
+    assert_variant_matches_oracle(operation, variant, problem, (p, g, squares, *used, 0.1), in_place=True)
+
+
+@every_variant(optimizer_steps.squared_norm)
+@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_variant_of_the_squared_norm(operation: Any, variant: str, layout: str, dtype: str) -> None:
+    (gradients,) = lists(0, 1, dtype, layout)
+    # Squares are exact in float64 for float32, and so is their sum but for its own rounding.
+    assert_variant_matches_oracle(operation, variant, SquaredNormProblem(dtype), (gradients,), 1e-13)
+
+
+@every_variant(optimizer_steps.squared_norm)
+def test_the_squared_norm_does_not_overflow_in_float32(operation: Any, variant: str) -> None:
+    with use_kernels(optimizer_steps=variant):
+        norm = operation(SquaredNormProblem(), [np.full(3, 1e30, np.float32)])
+    assert isinstance(norm, float)
+    assert norm == pytest.approx(3e60, rel=1e-6)  # 1e30 rounded to float32
+
+
+def test_what_does_not_go_together_is_said_with_its_values() -> None:
+    with pytest.raises(MinigradError, match=r"nesterov needs a positive momentum.*momentum=0\.0"):
+        SgdProblem(nesterov=True)
+    with pytest.raises(MinigradError, match=r"betas must be at least 0 and less than 1, got \(0\.9, 1\)"):
+        AdamProblem(betas=(0.9, 1))
