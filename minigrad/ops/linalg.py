@@ -117,6 +117,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         raise ShapeError(f"einsum: an equation ('ij,jk->ik') and its operands are needed, got {equation!r}")
     tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands(operands)]
     labels, result = _explicit(equation, tensors)
+    _check_sizes(equation, labels, tensors)
     for i, label in enumerate(labels[:]):
         for letter in label:
             while labels[i].count(letter) > 1:  # a diagonal is a product with the identity matrix
@@ -126,6 +127,22 @@ def einsum(equation: str, *operands: Any) -> Tensor:
                 labels.append(fresh + letter)
                 tensors.append(Tensor(tensors[i].xp.eye(size, dtype=tensors[i].dtype)))
     return apply(Einsum(tuple(labels), result), *tensors)
+
+
+def _check_sizes(equation: str, labels: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    """Each label has one size; an axis of size 1 stretches, but not along a diagonal."""
+    sizes: dict[str, int] = {}
+    for label, x in zip(labels, tensors, strict=True):
+        own: dict[str, int] = {}
+        for letter, n in zip(label, x.shape, strict=True):
+            known = own.setdefault(letter, n)
+            if known == n and n != 1:
+                known = sizes.setdefault(letter, n)
+            if known != n:
+                shapes = ", ".join(str(tensor.shape) for tensor in tensors)
+                raise ShapeError(
+                    f"einsum {equation!r}: shapes {shapes} do not fit: {letter!r} is both {known} and {n}"
+                )
 
 
 def _unused(taken: Sequence[str]) -> str:
