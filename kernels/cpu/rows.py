@@ -18,8 +18,7 @@ def span(task, tasks, items):  # type: ignore[no-untyped-def]
     return task * items // tasks, (task + 1) * items // tasks
 
 
-@intrinsic
-def view(typing_context, flat, start, length):  # type: ignore[no-untyped-def]
+def _viewing(typing_context, flat, start, length):  # type: ignore[no-untyped-def]
     """`flat[start : start + length]` of a contiguous array, as bare as it can be.
 
     A slice would be clipped to the array and would count references: more to compile than most
@@ -42,6 +41,9 @@ def view(typing_context, flat, start, length):  # type: ignore[no-untyped-def]
         return result._getvalue()
 
     return array(flat, start, length), generate
+
+
+view: Any = intrinsic(_viewing)
 
 
 @jit

@@ -32,8 +32,7 @@ from .jit import FAST_MATH, jit, parallel_jit
 SLOT = ir.IntType(64)
 
 
-@intrinsic
-def _call(typing_context, function, task, tasks, slots):  # type: ignore[no-untyped-def]
+def _calling(typing_context, function, task, tasks, slots):  # type: ignore[no-untyped-def]
     """Call the compiled entry at address `function`."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
@@ -44,14 +43,16 @@ def _call(typing_context, function, task, tasks, slots):  # type: ignore[no-unty
     return types.void(types.int64, types.int64, types.int64, types.int64), generate
 
 
+_call: Any = intrinsic(_calling)
+
+
 @parallel_jit
 def _launch(function, tasks, slots):  # type: ignore[no-untyped-def]
     for task in numba.prange(tasks):
         _call(function, np.int64(task), tasks, slots)
 
 
-@intrinsic
-def _unpack(typing_context, slots):  # type: ignore[no-untyped-def]
+def _unpacking(typing_context, slots):  # type: ignore[no-untyped-def]
     """The arguments in the table at `slots`, a pointer whose type says what they are."""
     kinds = slots.dtype
 
@@ -68,6 +69,9 @@ def _unpack(typing_context, slots):  # type: ignore[no-untyped-def]
         return context.make_tuple(builder, kinds, values)
 
     return kinds(slots), generate
+
+
+_unpack: Any = intrinsic(_unpacking)
 
 
 def _rebuild(context: Any, builder: ir.IRBuilder, kind: Any, load: Callable[[], ir.Value]) -> ir.Value:
@@ -91,14 +95,18 @@ def _rebuild(context: Any, builder: ir.IRBuilder, kind: Any, load: Callable[[], 
     return load()
 
 
+def _element(argument: Any) -> Any:
+    return numba.from_dtype(argument.dtype)
+
+
 def _kind(argument: Any) -> Any:
     """Numba's type of an argument."""
     if isinstance(argument, np.ndarray):
-        return types.Array(numba.from_dtype(argument.dtype), argument.ndim, "C")
+        return types.Array(_element(argument), argument.ndim, "C")
     if isinstance(argument, tuple):
         return types.UniTuple(types.int64, len(argument))
     if isinstance(argument, np.generic):
-        return numba.from_dtype(argument.dtype)
+        return _element(argument)
     return types.float64 if isinstance(argument, float) else types.int64
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 from numba import types
 from numba.extending import intrinsic
@@ -9,14 +11,16 @@ from numba.extending import intrinsic
 from ..cpu.jit import jit
 
 
-@intrinsic
-def _pointer(typing_context, like, address):  # type: ignore[no-untyped-def]
+def _pointing(typing_context, like, address):  # type: ignore[no-untyped-def]
     """`address` as a pointer to elements of the dtype of `like`."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
 
     return types.CPointer(like.dtype)(like, types.int64), generate
+
+
+_pointer: Any = intrinsic(_pointing)
 
 
 @jit

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
@@ -39,7 +39,6 @@ def arrays(shape: tuple[int, ...], dtype: str, seed: int) -> dict[str, np.ndarra
     }
 
 
-@settings(max_examples=60, deadline=None)
 @given(shape=shapes, relu=st.booleans(), seed=st.integers(0, 999))
 def test_training_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> None:
     a = arrays(shape, "float64", seed)
@@ -58,7 +57,6 @@ def test_training_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> 
         np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-9, atol=1e-11)
 
 
-@settings(max_examples=40, deadline=None)
 @given(shape=shapes, relu=st.booleans(), seed=st.integers(0, 999))
 def test_evaluation_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> None:
     a = arrays(shape, "float64", seed)
@@ -80,7 +78,6 @@ def arguments(operation: Any, a: dict[str, np.ndarray], layout: str) -> list[np.
 
 
 @every_variant(batch_norm.forward_training, batch_norm.forward_evaluation, batch_norm.backward_training)
-@settings(max_examples=40, deadline=None)
 @given(
     shape=shapes,
     relu=st.booleans(),

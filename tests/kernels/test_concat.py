@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
@@ -27,7 +27,6 @@ def problem_of(arrays: tuple[np.ndarray, ...], axis: int = 1) -> ConcatProblem:
 
 
 @every_variant(concat.forward)
-@settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(st.integers(0, 3), st.integers(1, 6), st.integers(1, 6)),
     channels=st.lists(st.integers(1, 20), min_size=1, max_size=5),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
@@ -30,7 +30,6 @@ def arrays(size: tuple[int, int], dtype: str, seed: int) -> tuple[np.ndarray, np
     return generator.standard_normal(size[0]).astype(dtype), logits.astype(dtype), targets
 
 
-@settings(max_examples=80, deadline=None)
 @given(size=sizes, smoothing=smoothings, seed=st.integers(0, 999))
 def test_it_is_pytorchs(size: tuple[int, int], smoothing: float, seed: int) -> None:
     glosses, logits, targets = arrays(size, "float64", seed)
@@ -49,7 +48,6 @@ def test_it_is_pytorchs(size: tuple[int, int], smoothing: float, seed: int) -> N
 
 
 @every_variant(cross_entropy.forward, cross_entropy.input_gradient)
-@settings(max_examples=40, deadline=None)
 @given(
     size=sizes,
     smoothing=smoothings,

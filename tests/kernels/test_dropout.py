@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
@@ -53,7 +53,6 @@ sixty_four_bits = st.integers(0, 2**64 - 1)
 
 
 @every_variant(dropout.forward)
-@settings(max_examples=60, deadline=None)
 @given(
     shape=shapes,
     probability=st.sampled_from([0.0, 0.2, 0.5, 0.7, 1.0]),

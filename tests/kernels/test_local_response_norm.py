@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
@@ -32,7 +32,6 @@ def random(seed: int, shape: tuple[int, ...], dtype: str = "float64") -> np.ndar
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-@settings(max_examples=80, deadline=None)
 @given(shape=shapes, parameters=constants, seed=st.integers(0, 999))
 def test_it_is_pytorchs(shape: tuple[int, ...], parameters: dict[str, Any], seed: int) -> None:
     """Odd and even windows, also wider than the channels."""
@@ -50,7 +49,6 @@ def test_it_is_pytorchs(shape: tuple[int, ...], parameters: dict[str, Any], seed
 
 
 @every_variant(local_response_norm.forward, local_response_norm.input_gradient)
-@settings(max_examples=40, deadline=None)
 @given(
     shape=shapes,
     parameters=constants,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
@@ -71,7 +71,6 @@ def assert_follows(make: Callable[..., torch.optim.Optimizer], step: Callable[..
         np.testing.assert_allclose(ours, tensor.detach(), rtol=1e-9, atol=1e-11)
 
 
-@settings(max_examples=40, deadline=None)
 @given(parameters=sgds, seed=st.integers(0, 999))
 def test_sgd_is_pytorchs(parameters: dict[str, Any], seed: int) -> None:
     problem = SgdProblem(**parameters, dtype="float64")
@@ -84,7 +83,6 @@ def test_sgd_is_pytorchs(parameters: dict[str, Any], seed: int) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(parameters=adams, seed=st.integers(0, 999))
 def test_adam_and_adamw_are_pytorchs(parameters: dict[str, Any], seed: int) -> None:
     problem = AdamProblem(**parameters, dtype="float64")
@@ -97,7 +95,6 @@ def test_adam_and_adamw_are_pytorchs(parameters: dict[str, Any], seed: int) -> N
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(parameters=rmsprops, seed=st.integers(0, 999))
 def test_rmsprop_is_pytorchs(parameters: dict[str, Any], seed: int) -> None:
     problem = RmspropProblem(**parameters, dtype="float64")
@@ -133,7 +130,6 @@ dtypes = st.sampled_from(["float32", "float64"])
 
 
 @every_variant(optimizer_steps.sgd)
-@settings(max_examples=15, deadline=None)
 @given(parameters=sgds, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
 def test_every_variant_of_sgd(
     operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
@@ -146,7 +142,6 @@ def test_every_variant_of_sgd(
 
 
 @every_variant(optimizer_steps.adam)
-@settings(max_examples=15, deadline=None)
 @given(parameters=adams, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
 def test_every_variant_of_adam(
     operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
@@ -158,7 +153,6 @@ def test_every_variant_of_adam(
 
 
 @every_variant(optimizer_steps.rmsprop)
-@settings(max_examples=15, deadline=None)
 @given(parameters=rmsprops, layout=layouts, dtype=dtypes, seed=st.integers(0, 999))
 def test_every_variant_of_rmsprop(
     operation: Any, variant: str, parameters: dict[str, Any], layout: str, dtype: str, seed: int
