@@ -91,8 +91,8 @@ def _pack_windows(geometry, x, x_row, first_channel, run, joined, start, count, 
 
 @parallel_jit
 def _accumulate(  # type: ignore[no-untyped-def]
-    geometry, pixels, x, x_row, c, joined, gy, gy_row, k, groups, panels, buffer, buffer_size, a_size, parts, lists,
-    lists_size, ones, gw, block, tasks,
+    geometry, pixels, x, x_row, c, joined, gy, gy_row, k, groups, panels, buffer, buffer_size, a_size, parts,
+    lists, lists_size, ones, gw, block, tasks,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     r_taps, s_taps = geometry[4], geometry[5]

@@ -162,8 +162,8 @@ def transform_intrinsic(transform: Transform, inputs: int, gather: bool = False,
 
     `function(like, source, source_step, target, target_step, offset, lanes)`: `like` is an array or a number of
     the element type; vector i is read at byte address source + i * source_step + offset, or with `gather` at
-    the i-th address of the int64 list at `source`, plus offset; written likewise. Only the first `lanes` elements of each
-    vector are read and, with `scatter`, written; otherwise the rest is written as zero.
+    the i-th address of the int64 list at `source`, plus offset; written likewise. Only the first `lanes`
+    elements of each vector are read and, with `scatter`, written; otherwise the rest is written as zero.
     """
 
     @intrinsic

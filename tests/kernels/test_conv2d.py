@@ -1,0 +1,183 @@
+"""Convolution: the definition is PyTorch's, and every variant of it and of its two gradients is the definition."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from claims.variants import LAYOUTS, assert_close, assert_variant_matches_oracle, every_variant, lay_out
+from minigrad.kernels import conv2d
+from minigrad.kernels.conv2d import Conv2dProblem
+from minigrad.kernels.errors import KernelError, ShapeError
+from minigrad.kernels.registry import use_kernels
+
+# A sum of n products in float64 errs by about sqrt(n) * 1.1e-16; the drawn problems sum at most some thousands.
+EXACT = 1e-12
+# In float32 the same sums err by sqrt(n) * 6e-8 or less. Winograd's transforms multiply by up to 8 and then add
+# terms that cancel: measured up to 2e-6 in the forward and 6e-6 in the weight gradient, in float64 1e-14; a wrong
+# coefficient or index gives 1e-2 and more.
+TOLERANCES = {
+    ("winograd", "float32"): 3e-5,
+    ("winograd", "float64"): 1e-12,
+    ("other", "float32"): 5e-6,
+    ("other", "float64"): EXACT,
+}
+every_convolution = every_variant(conv2d.forward, conv2d.input_gradient, conv2d.weight_gradient)
+pairs = st.tuples
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Conv2dProblem:
+    """Any convolution; often one of the shapes that have kernels of their own."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    usual = draw(st.sampled_from(["any", "3x3", "1x1", "stem"]))
+    images, channels, filters = draw(st.integers(0, 3)), draw(st.integers(1, 40)), draw(st.integers(1, 70))
+    size = draw(pairs(st.integers(1, 13), st.integers(1, 13)))
+    dtype = draw(st.sampled_from(["float32", "float64"]))
+    if usual == "1x1":
+        return Conv2dProblem(images, channels, size, filters, (1, 1), dtype=dtype)
+    padding = draw(pairs(st.integers(0, 3), st.integers(0, 3)))
+    if usual == "3x3":
+        parameters: dict[str, Any] = {"filter_size": (3, 3)}
+    elif usual == "stem":
+        channels = draw(st.integers(1, 4))
+        parameters = {"filter_size": (draw(st.integers(1, 7)), draw(st.integers(2, 7))), "stride": (2, 2)}
+    else:
+        channels, filters = channels % 5 + 1, filters % 6 + 1
+        parameters = {
+            "filter_size": draw(pairs(st.integers(1, 4), st.integers(1, 4))),
+            "stride": draw(pairs(st.integers(1, 3), st.integers(1, 3))),
+            "dilation": draw(pairs(st.integers(1, 3), st.integers(1, 3))),
+            "groups": groups,
+        }
+        channels, filters = channels * groups, filters * groups
+    extents = zip(parameters["filter_size"], parameters.get("dilation", (1, 1)), padding, strict=True)
+    least = [max(1, (extent - 1) * dilation + 1 - 2 * pad) for extent, dilation, pad in extents]
+    size = (max(size[0], least[0]), max(size[1], least[1]))
+    return Conv2dProblem(images, channels, size, filters, padding=padding, dtype=dtype, **parameters)
+
+
+def operands(problem: Conv2dProblem, seed: int, layout: str = "contiguous") -> dict[str, np.ndarray]:
+    """x, weight, bias and gy; the activations in `layout`."""
+    generator = np.random.default_rng(seed)
+    shapes = {
+        "x": problem.input_shape,
+        "weight": problem.weight_shape,
+        "bias": (problem.out_channels,),
+        "gy": problem.output_shape,
+    }
+    arrays = {name: generator.standard_normal(shape).astype(problem.dtype) for name, shape in shapes.items()}
+    for name in ("x", "gy"):
+        arrays[name] = lay_out(arrays[name], layout)
+    return arrays
+
+
+def arguments_of(operation: Any, arrays: dict[str, Any], with_bias: bool = False) -> tuple[Any, ...]:
+    if operation is conv2d.forward:
+        return arrays["x"], arrays["weight"], arrays["bias"] if with_bias else None
+    if operation is conv2d.input_gradient:
+        return arrays["gy"], arrays["weight"]
+    return arrays["x"], arrays["gy"]
+
+
+def torch_results(problem: Conv2dProblem, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What PyTorch's autograd gives for the forward and for each gradient."""
+    x, weight, bias, gy = (torch.tensor(arrays[name]) for name in ("x", "weight", "bias", "gy"))
+    x.requires_grad_()
+    weight.requires_grad_()
+    y = torch.nn.functional.conv2d(
+        x, weight, bias, problem.stride, problem.padding, problem.dilation, problem.groups
+    )
+    gx, gweight = torch.autograd.grad(y, [x, weight], gy)
+    return {
+        "conv2d_forward": y.detach().numpy(),
+        "conv2d_input_gradient": gx.numpy(),
+        "conv2d_weight_gradient": gweight.numpy(),
+    }
+
+
+@given(problem=problems(), seed=st.integers(0, 999))
+def test_the_definition_is_pytorchs(problem: Conv2dProblem, seed: int) -> None:
+    problem = replace(problem, dtype="float64")
+    arrays = operands(problem, seed)
+    expected = torch_results(problem, arrays)
+    for operation in (conv2d.forward, conv2d.input_gradient, conv2d.weight_gradient):
+        arguments = arguments_of(operation, arrays, with_bias=True)
+        result = operation.variants["reference"].function(problem, *arguments)
+        assert result.shape == expected[operation.name].shape
+        assert_close(result, expected[operation.name], EXACT)
+
+
+@every_convolution
+@given(
+    problem=problems(),
+    layout=st.sampled_from(LAYOUTS),
+    with_bias=st.booleans(),
+    seed=st.integers(0, 999),
+)
+# Winograd's tiles: several blocks, a last one that is not full, images smaller than a tile, several panels
+@example(Conv2dProblem(3, 33, (30, 29), 65, (3, 3), padding=(1, 1)), "channels_last", False, 0)
+@example(Conv2dProblem(9, 5, (3, 2), 50, (3, 3), padding=(1, 1)), "channel_slice", True, 0)
+# more steps than one in the weight gradients
+@example(Conv2dProblem(2, 20, (34, 50), 24, (3, 3), padding=(1, 1)), "channels_last", False, 0)
+@example(Conv2dProblem(2, 40, (13, 12), 60, (1, 1)), "channel_slice", True, 0)
+# tiles across images; the network's first layer
+@example(Conv2dProblem(11, 18, (4, 4), 20, (3, 3), padding=(1, 1)), "channels_last", True, 0)
+@example(Conv2dProblem(1, 3, (40, 37), 64, (7, 7), (2, 2), (3, 3)), "channels_last", True, 0)
+def test_every_variant_is_the_definition(
+    operation: Any, variant: str, problem: Conv2dProblem, layout: str, with_bias: bool, seed: int
+) -> None:
+    """Any stride, padding, dilation, groups, layout and batch, in both precisions; or it refuses in words."""
+    arguments = arguments_of(operation, operands(problem, seed, layout), with_bias)
+    kind = "winograd" if variant == "winograd" else "other"
+    assert_variant_matches_oracle(operation, variant, problem, arguments, TOLERANCES[kind, problem.dtype])
+
+
+@every_convolution
+def test_the_number_of_images_may_be_zero(operation: Any, variant: str) -> None:
+    problem = Conv2dProblem(0, 4, (6, 6), 5, (3, 3), padding=(1, 1))
+    assert_variant_matches_oracle(operation, variant, problem, arguments_of(operation, operands(problem, 0)))
+
+
+@pytest.mark.parametrize("operation", [conv2d.forward, conv2d.input_gradient, conv2d.weight_gradient])
+def test_results_of_the_chosen_variants_lie_channels_last(operation: Any) -> None:
+    problem = Conv2dProblem(2, 8, (6, 5), 8, (3, 3), padding=(1, 1))
+    result = operation(problem, *arguments_of(operation, operands(problem, 0)))
+    rows = result if operation is conv2d.weight_gradient else result.transpose(0, 2, 3, 1)
+    assert rows.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("variant", "problem", "reason"),
+    [
+        ("winograd", Conv2dProblem(1, 4, (8, 8), 4, (3, 3), stride=(2, 2)), "stride 1"),
+        ("winograd", Conv2dProblem(1, 4, (8, 8), 4, (5, 5)), "3x3 filter"),
+        ("winograd", Conv2dProblem(1, 4, (8, 8), 4, (3, 3), groups=2), "groups=1"),
+        ("pointwise", Conv2dProblem(1, 4, (8, 8), 4, (3, 3)), "1x1 filter"),
+        ("pointwise", Conv2dProblem(1, 4, (8, 8), 4, (1, 1), padding=(1, 1)), "padding 0"),
+    ],
+)
+def test_a_forced_variant_that_cannot_run_says_why(variant: str, problem: Conv2dProblem, reason: str) -> None:
+    arrays = operands(problem, 0)
+    with use_kernels(conv2d=variant), pytest.raises(KernelError, match=reason):
+        conv2d.forward(problem, arrays["x"], arrays["weight"], None)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"filter_size": (9, 3)}, r"\(9, 3\).*does not fit.*\(8, 8\)"),
+        ({"filter_size": (3, 3), "groups": 3}, "groups=3 must divide the 4 input channels"),
+        ({"filter_size": (3, 3), "stride": (0, 1)}, r"stride must be at least 1, got \(0, 1\)"),
+        ({"filter_size": (3, 3), "padding": (-1, 0)}, r"padding must be at least 0, got \(-1, 0\)"),
+    ],
+)
+def test_a_problem_without_meaning_is_refused(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Conv2dProblem(1, 4, (8, 8), 4, **parameters)
