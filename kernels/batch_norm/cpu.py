@@ -172,6 +172,7 @@ def _applied(
     bias: np.ndarray,
 ) -> np.ndarray:
     y = empty_channels_last(problem.shape, rows.dtype)
+    mean, bias = np.ascontiguousarray(mean), np.ascontiguousarray(bias)
     _apply(_tasks(problem), rows, distance, problem.count, mean, scale, bias, _floor(problem), pixel_rows(y)[0])
     return y
 
@@ -188,7 +189,7 @@ def backward_training_channels_last(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = (*pixel_rows(channels_last(gy)), *pixel_rows(channels_last(x)), problem.count)
     count, tasks, floor, dtype = problem.count, _tasks(problem), _floor(problem), x.dtype
-    scale = weight * inverse_std
+    scale, bias = weight * inverse_std, np.ascontiguousarray(bias)
     sums = np.empty((tasks, 2, problem.shape[1]))
     _gradient_sums(tasks, *pixels, mean, scale, bias, floor, sums)
     gbias, gweight = sums.sum(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def batch_norm(
     for key, value in given.items():
         if value is not None and value.shape != (channels,):
             raise ShapeError(f"{name}: {key} has shape {value.shape}, input {input.shape} needs ({channels},)")
-    x = input if input.ndim == 4 else input.reshape(*input.shape[:2], -1, 1)
+    x = _as_images(input)
     problem = BatchNormProblem(four(x), eps, activation == "relu", dtype)
     xp = x.xp
     scale = Tensor(xp.ones(channels, x.dtype)) if weight is None else weight
@@ -78,6 +79,11 @@ def batch_norm(
     else:
         y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, running_mean, running_var)
     return y if input.ndim == 4 else y.reshape(input.shape)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    """(N, C, ...) as (N, C, H, 1), unless it is (N, C, H, W) already."""
+    return x if x.ndim == 4 else x.reshape(*x.shape[:2], math.prod(x.shape[2:]), 1)
 
 
 def _move(running: Any, batch: Any, momentum: float) -> None:
@@ -103,7 +109,7 @@ def local_response_norm(
     name = "local_response_norm"
     if real(input, name).ndim < 3:
         raise ShapeError(f"{name}: the input must be (N, C, ...) with three axes or more, got {input.shape}")
-    x = input if input.ndim == 4 else input.reshape(*input.shape[:2], -1, 1)
+    x = _as_images(input)
     problem = LocalResponseNormProblem(four(x), size, alpha, beta, k, x.dtype.name)
     y = apply(normalization.LocalResponseNorm(problem), x)
     return y if input.ndim == 4 else y.reshape(input.shape)
