@@ -69,7 +69,7 @@ def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
     """A Tensor that shares the memory of `data` where it can; a Tensor comes back as it is."""
     if isinstance(data, Tensor):
         return data.to(device, dtype)
-    if hasattr(data, "strides") and (dtype is None or data.dtype == np.dtype(dtype)):
+    if hasattr(data, "strides") and (dtype is None or data.dtype == dtype):
         return Tensor(data).to(device)
     return tensor(data, dtype, device=device or "cpu")
 

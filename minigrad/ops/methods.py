@@ -34,7 +34,12 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
 def _to(x: Tensor, device: str | None = None, dtype: Any = None) -> Tensor:
     """The same values on `device` ("cpu", "cuda") and with `dtype`; the Tensor itself where nothing changes."""
     moved = x if device is None or device == x.device else devices.transfer(x, device)
-    return moved if dtype is None or moved.dtype == np.dtype(dtype) else elementwise.astype(moved, dtype)
+    return moved if dtype is None or moved.dtype == dtype else elementwise.astype(moved, dtype)
+
+
+def _comparison(operation: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    """`==` or `!=`; beside None or a text, which no element can be, Python's own answer for different objects."""
+    return lambda x, other: NotImplemented if other is None or isinstance(other, str) else operation(x, other)
 
 
 # NumPy's functions that have another name here.
@@ -48,12 +53,15 @@ RENAMED = {
     "cumsum": "cumulative_sum",
     "amax": "max",
     "amin": "min",
+    "around": "round",
 }
 _FUNCTIONS = {
     **vars(shape),
     **vars(reductions),
     **vars(linalg),
     **elementwise.OPERATIONS,
+    "astype": elementwise.astype,
+    "clip": elementwise.clip,
     "transpose": _transpose,
 }
 
@@ -106,8 +114,8 @@ METHODS: dict[str, Any] = {
     "__and__": elementwise.bitwise_and,
     "__or__": elementwise.bitwise_or,
     "__xor__": elementwise.bitwise_xor,
-    "__eq__": elementwise.equal,
-    "__ne__": elementwise.not_equal,
+    "__eq__": _comparison(elementwise.equal),
+    "__ne__": _comparison(elementwise.not_equal),
     "__lt__": elementwise.less,
     "__le__": elementwise.less_equal,
     "__gt__": elementwise.greater,
