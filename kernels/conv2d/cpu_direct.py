@@ -12,12 +12,21 @@ fewer channels than a vector has lanes (a network's first layer), a tap takes a 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
-from ..cpu.jit import get_num_threads, jit, parallel_jit
-from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, pack_vector, packed_size, panels_of
+from ..cpu.jit import get_num_threads, jit
+from ..cpu.tasks import task_kernel
+from ..cpu.tile import (
+    LIST_WORDS,
+    TILE_ROWS,
+    compiled_packed_size,
+    lanes_of,
+    multiply,
+    pack_vector,
+    packed_size,
+    panels_of,
+)
 from ..cpu.vectors import VECTOR_BYTES
 from . import forward, input_gradient
 from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
@@ -27,20 +36,20 @@ CHUNK_TILES = 16  # tiles of pixels that share a panel of the filter while it is
 SMALL_MAP = 64  # pixels of an image up to which tiles run across images, so that whole taps fall outside
 
 
-@parallel_jit
+@task_kernel
 def pack_filter(  # type: ignore[no-untyped-def]
-    w, start, group_step, tap_step, depth_step, column_step, groups, taps, depth, columns, panels, packed
+    index, indices, w, start, group_step, tap_step, depth_step, column_step, groups, taps, depth, columns,
+    panels, packed,
 ):  # fmt: skip
     """For each group, the panels of B[t, d, column] = w[start + group*group_step + t*tap_step + ...]."""
     lanes = lanes_of(w)
     vectors = (columns + lanes - 1) // lanes
-    size = packed_size(taps * depth, columns, w)
-    for index in prange(groups * vectors):
-        group, vector = index // vectors, index % vectors
-        pack_vector(
-            vector, vectors, panels, w, start + group * group_step, tap_step, depth_step, column_step,
-            taps, depth, columns, packed, group * size,
-        )  # fmt: skip
+    size = compiled_packed_size(taps * depth, columns, lanes)
+    group, vector = index // vectors, index % vectors
+    pack_vector(
+        vector, vectors, panels, w, start + group * group_step, tap_step, depth_step, column_step,
+        taps, depth, columns, packed, group * size,
+    )  # fmt: skip
 
 
 @jit
@@ -116,10 +125,10 @@ def _list_tile(  # type: ignore[no-untyped-def]
     return live
 
 
-@parallel_jit
+@task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
-    geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels, bias, has_bias, zeros,
-    y, scratch, edges, counts, row_tasks, column_tasks,
+    task, tasks, geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels,
+    bias, has_bias, zeros, y, scratch, edges, counts, row_tasks, column_tasks,
 ):  # fmt: skip
     taps = geometry[4] * geometry[5]
     pixels = images * geometry[2] * geometry[3]
@@ -128,40 +137,39 @@ def _convolve(  # type: ignore[no-untyped-def]
     list_words = taps * LIST_WORDS
     size, lanes = x.itemsize, lanes_of(x)
     vectors = (columns + lanes - 1) // lanes
-    group_bytes = packed_size(taps * depth, columns, x) * size
+    group_bytes = compiled_packed_size(taps * depth, columns, lanes) * size
     edges_of_tile = taps * TILE_ROWS * depth if run > 1 else 0
     ahead = 0 if across_images or groups > 1 else TILE_ROWS * geometry[7] * x_row * size
     words = CHUNK_TILES * (list_words + TILE_ROWS) + 3 * TILE_ROWS
-    for task in prange(row_tasks * column_tasks):
-        row_task, column_task = task // column_tasks, task % column_tasks
-        first_panel = panels * column_task // column_tasks
-        last_panel = panels * (column_task + 1) // column_tasks
-        a_lists = scratch[task * words :]
-        c_lists = a_lists[CHUNK_TILES * list_words :]
-        corners = c_lists[CHUNK_TILES * TILE_ROWS :]
-        stop = tiles * (row_task + 1) // row_tasks
-        for begin in range(tiles * row_task // row_tasks, stop, CHUNK_TILES):
-            count = min(CHUNK_TILES, stop - begin)
-            for index in range(count):
-                counts[task * CHUNK_TILES + index] = _list_tile(
-                    geometry, run, images, across_images, (begin + index) * TILE_ROWS, pixels, x, x_row,
-                    zeros.ctypes.data, a_lists[index * list_words :], y, y_row, c_lists[index * TILE_ROWS :],
-                    corners, edges[(task * CHUNK_TILES + index) * edges_of_tile :],
-                )  # fmt: skip
-            for group in range(groups):
-                multiply(
-                    x, count, counts, task * CHUNK_TILES, depth, a_lists.ctypes.data, list_words * 8,
-                    group * depth * size, size, packed.ctypes.data + group * group_bytes, taps * depth,
-                    columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size,
-                    ahead,
-                )  # fmt: skip
-                if has_bias:
-                    first_column = group * columns + vectors * first_panel // panels * lanes
-                    last_column = group * columns + min(columns, vectors * last_panel // panels * lanes)
-                    for row in range(min(count * TILE_ROWS, pixels - begin * TILE_ROWS)):
-                        start = (c_lists[row] - y.ctypes.data) // size
-                        for column in range(first_column, last_column):
-                            y[start + column] += bias[column]
+    row_task, column_task = task // column_tasks, task % column_tasks
+    first_panel = panels * column_task // column_tasks
+    last_panel = panels * (column_task + 1) // column_tasks
+    a_lists = scratch[task * words :]
+    c_lists = a_lists[CHUNK_TILES * list_words :]
+    corners = c_lists[CHUNK_TILES * TILE_ROWS :]
+    stop = tiles * (row_task + 1) // row_tasks
+    for begin in range(tiles * row_task // row_tasks, stop, CHUNK_TILES):
+        count = min(CHUNK_TILES, stop - begin)
+        for index in range(count):
+            counts[task * CHUNK_TILES + index] = _list_tile(
+                geometry, run, images, across_images, (begin + index) * TILE_ROWS, pixels, x, x_row,
+                zeros.ctypes.data, a_lists[index * list_words :], y, y_row, c_lists[index * TILE_ROWS :],
+                corners, edges[(task * CHUNK_TILES + index) * edges_of_tile :],
+            )  # fmt: skip
+        for group in range(groups):
+            multiply(
+                x, count, counts, task * CHUNK_TILES, depth, a_lists.ctypes.data, list_words * 8,
+                group * depth * size, size, packed.ctypes.data + group * group_bytes, taps * depth,
+                columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size,
+                ahead,
+            )  # fmt: skip
+            if has_bias:
+                first_column = group * columns + vectors * first_panel // panels * lanes
+                last_column = group * columns + min(columns, vectors * last_panel // panels * lanes)
+                for row in range(min(count * TILE_ROWS, pixels - begin * TILE_ROWS)):
+                    start = (c_lists[row] - y.ctypes.data) // size
+                    for column in range(first_column, last_column):
+                        y[start + column] += bias[column]
 
 
 def _run(
@@ -183,24 +191,35 @@ def _run(
     if y.size == 0:
         return y
     depth, columns, taps = source.shape[1] // groups * run, k // groups, geometry[4] * geometry[5]
-    threads = get_num_threads()
+    threads, lanes = get_num_threads(), VECTOR_BYTES // flat.itemsize
     tiles = -(-images * height * width // TILE_ROWS)
     # Few pixels do not divide evenly into tiles for each thread; then the threads share out the columns.
     by_columns = groups == 1 and tiles < 8 * threads
-    panels = panels_of(columns, threads if by_columns else 1, flat)
+    panels = panels_of(columns, threads if by_columns else 1, lanes)
     column_tasks = min(threads, panels) if by_columns else 1
     row_tasks = max(1, threads // column_tasks)
 
     weight = np.ascontiguousarray(weight).reshape(-1)
-    packed = empty((groups * packed_size(taps * depth, columns, flat),), y.dtype)
-    pack_filter(weight, *strides[:3], *strides[3:], groups, taps, depth, columns, panels, packed)
+    packed = empty((groups * packed_size(taps * depth, columns, lanes),), y.dtype)
+    pack_filter(
+        groups * -(-columns // lanes),
+        weight,
+        *strides[:3],
+        *strides[3:],
+        groups,
+        taps,
+        depth,
+        columns,
+        panels,
+        packed,
+    )
 
     tasks = row_tasks * column_tasks
     scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
     edges = empty((tasks * CHUNK_TILES * taps * TILE_ROWS * depth if run > 1 else 0,), y.dtype)
     counts = np.empty(tasks * CHUNK_TILES, np.int64)
     _convolve(
-        geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
+        tasks, geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
         weight if bias is None else np.ascontiguousarray(bias), bias is not None,
         np.zeros(max(depth, source.shape[1]), y.dtype), pixel_rows(y)[0], scratch, edges, counts,

@@ -12,11 +12,11 @@ filter row are packed together.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
-from ..cpu.jit import get_num_threads, jit, parallel_jit
+from ..cpu.jit import get_num_threads, jit
+from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, panels_of
 from ..cpu.vectors import VECTOR_BYTES, transform_intrinsic, word_at
 from . import weight_gradient
@@ -89,10 +89,10 @@ def _pack_windows(geometry, x, x_row, first_channel, run, joined, start, count, 
                 image += 1
 
 
-@parallel_jit
+@task_kernel
 def _accumulate(  # type: ignore[no-untyped-def]
-    geometry, pixels, x, x_row, c, joined, gy, gy_row, k, groups, panels, buffer, buffer_size, a_size, parts,
-    lists, lists_size, ones, gw, block, tasks,
+    task, tasks, geometry, pixels, x, x_row, c, joined, gy, gy_row, k, groups, panels, buffer, buffer_size, a_size,
+    parts, lists, lists_size, ones, block,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     r_taps, s_taps = geometry[4], geometry[5]
@@ -102,44 +102,52 @@ def _accumulate(  # type: ignore[no-untyped-def]
     k_vectors, k_rows = (k + lanes - 1) // lanes, (k + TILE_ROWS - 1) // TILE_ROWS
     group_part = k_rows * TILE_ROWS * columns
     blocks = (pixels + block - 1) // block
-    for task in prange(tasks):
-        packed = buffer[task * buffer_size :]
-        a_base = packed.ctypes.data
-        b_base = a_base + a_size * size
-        edge = packed[a_size + columns * block :]
-        a_lists = lists[task * lists_size :]
-        c_lists = a_lists[k_rows * LIST_WORDS :]
-        gy_places = c_lists[k_rows * TILE_ROWS :]
-        x_places = gy_places[2 * k_vectors :]
-        gy_base, gy_places_base, zero = gy.ctypes.data, gy_places.ctypes.data, x.dtype.type(0)
-        first_block, last_block = blocks * task // tasks, blocks * (task + 1) // tasks
-        for index in range(first_block, last_block):
-            start = index * block
-            count = min(block, pixels - start)
-            _list_columns(k_vectors, k_vectors, count, a_base, gy_places)
-            _list_columns(columns // lanes, panels, count, b_base, x_places)
-            for k_row in range(k_rows):
-                for i in range(TILE_ROWS):
-                    channel = k_row * TILE_ROWS + i
-                    element = channel // lanes * count * lanes + channel % lanes
-                    a_lists[k_row * LIST_WORDS + i] = a_base + element * size
-                    c_lists[k_row * TILE_ROWS + i] = (
-                        parts.ctypes.data + (task * groups * group_part + channel * columns) * size
-                    )
-                a_lists[k_row * LIST_WORDS + TILE_ROWS] = 0
-            for group in range(groups):
-                for t in range(count):
-                    source = gy_base + ((start + t) * gy_row + group * k) * size
-                    _pack_run(zero, lanes, source, k, gy_places_base, t)
-                _pack_windows(geometry, x, x_row, group * c, run, joined, start, count, x_places.ctypes.data, edge)
-                multiply(
-                    x, k_rows, ones, 0, count, a_lists.ctypes.data, LIST_WORDS * 8, 0, VECTOR_BYTES, b_base, count,
-                    columns, panels, 0, panels, int(index > first_block), c_lists.ctypes.data,
-                    group * group_part * size, 0,
-                )  # fmt: skip
-    for row in prange(groups * k):
+    packed = buffer[task * buffer_size :]
+    a_base = packed.ctypes.data
+    b_base = a_base + a_size * size
+    edge = packed[a_size + columns * block :]
+    a_lists = lists[task * lists_size :]
+    c_lists = a_lists[k_rows * LIST_WORDS :]
+    gy_places = c_lists[k_rows * TILE_ROWS :]
+    x_places = gy_places[2 * k_vectors :]
+    gy_base, gy_places_base, zero = gy.ctypes.data, gy_places.ctypes.data, x.dtype.type(0)
+    first_block, last_block = blocks * task // tasks, blocks * (task + 1) // tasks
+    for index in range(first_block, last_block):
+        start = index * block
+        count = min(block, pixels - start)
+        _list_columns(k_vectors, k_vectors, count, a_base, gy_places)
+        _list_columns(columns // lanes, panels, count, b_base, x_places)
+        for k_row in range(k_rows):
+            for i in range(TILE_ROWS):
+                channel = k_row * TILE_ROWS + i
+                element = channel // lanes * count * lanes + channel % lanes
+                a_lists[k_row * LIST_WORDS + i] = a_base + element * size
+                c_lists[k_row * TILE_ROWS + i] = (
+                    parts.ctypes.data + (task * groups * group_part + channel * columns) * size
+                )
+            a_lists[k_row * LIST_WORDS + TILE_ROWS] = 0
+        for group in range(groups):
+            for t in range(count):
+                source = gy_base + ((start + t) * gy_row + group * k) * size
+                _pack_run(zero, lanes, source, k, gy_places_base, t)
+            _pack_windows(geometry, x, x_row, group * c, run, joined, start, count, x_places.ctypes.data, edge)
+            multiply(
+                x, k_rows, ones, 0, count, a_lists.ctypes.data, LIST_WORDS * 8, 0, VECTOR_BYTES, b_base, count,
+                columns, panels, 0, panels, int(index > first_block), c_lists.ctypes.data,
+                group * group_part * size, 0,
+            )  # fmt: skip
+
+
+@task_kernel
+def _sum_parts(task, tasks, geometry, c, joined, k, groups, run_vectors, columns, part_count, parts, gw):  # type: ignore[no-untyped-def]
+    """gw = the sum of the parts, in order; a task takes a range of output channels."""
+    r_taps, s_taps = geometry[4], geometry[5]
+    k_rows = (k + TILE_ROWS - 1) // TILE_ROWS
+    group_part = k_rows * TILE_ROWS * columns
+    lanes = lanes_of(parts)
+    for row in range(groups * k * task // tasks, groups * k * (task + 1) // tasks):
         place = (row // k * k_rows * TILE_ROWS + row % k) * columns
-        for part in range(tasks):
+        for part in range(part_count):
             start = part * groups * group_part + place
             for r in range(r_taps):
                 for s in range(s_taps):
@@ -166,7 +174,7 @@ def weight_gradient_direct(problem: Conv2dProblem, x: Array, gy: Array) -> Array
     k, lanes = gw.shape[0] // groups, VECTOR_BYTES // gw.itemsize
     joined = joins_row(problem, x_row, lanes)
     vectors = r * -(-s * c // lanes) if joined else r * s * -(-c // lanes)
-    panels = panels_of(vectors * lanes, 1, x_flat)
+    panels = panels_of(vectors * lanes, 1, lanes)
     k_vectors, k_rows = -(-k // lanes), -(-k // TILE_ROWS)
 
     pixels, tasks = problem.batch * p * q, get_num_threads()
@@ -176,11 +184,15 @@ def weight_gradient_direct(problem: Conv2dProblem, x: Array, gy: Array) -> Array
     a_size = (k_vectors + TILE_ROWS) * block * lanes
     buffer_size = a_size + vectors * block * lanes + (-(-s * c // lanes) + 1) * lanes
     lists_size = k_rows * (LIST_WORDS + TILE_ROWS) + 2 * (k_vectors + vectors)
+    geometry = forward_geometry(problem)
+    parts = empty((tasks * groups * k_rows * TILE_ROWS * vectors * lanes,), gw.dtype)
     _accumulate(
-        forward_geometry(problem), pixels, x_flat, x_row, c, joined, gy_flat, gy_row, k, groups, panels,
+        tasks, geometry, pixels, x_flat, x_row, c, joined, gy_flat, gy_row, k, groups, panels,
         empty((tasks * buffer_size,), gw.dtype), buffer_size, a_size,
-        empty((tasks * groups * k_rows * TILE_ROWS * vectors * lanes,), gw.dtype),
+        parts,
         np.empty(tasks * lists_size, np.int64), lists_size, np.ones(k_rows, np.int64),
-        gw.reshape(-1), block, tasks,
+        block,
     )  # fmt: skip
+    run_vectors = vectors // (r if joined else r * s)
+    _sum_parts(tasks, geometry, c, joined, k, groups, run_vectors, vectors * lanes, tasks, parts, gw.reshape(-1))
     return gw

@@ -14,11 +14,11 @@ relative error of the norm is about 1e-6 where the direct method has 2e-7.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
-from ..cpu.jit import get_num_threads, jit, parallel_jit
+from ..cpu.jit import get_num_threads, jit
+from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
 from ..cpu.vectors import VECTOR_BYTES
 from . import forward, input_gradient
@@ -54,32 +54,32 @@ def _priority(problem: Conv2dProblem, size: tuple[int, int]) -> int:
     return 40 if 50 + 0.65 * tiles < 0.164 * problem.batch * size[0] * size[1] else 15
 
 
-@parallel_jit
-def _transform_filters(w, start, tap_step, depth_step, column_step, depth, columns, panels, scratch, packed):  # type: ignore[no-untyped-def]
+@task_kernel
+def _transform_filters(  # type: ignore[no-untyped-def]
+    vector, vectors, w, start, tap_step, depth_step, column_step, depth, columns, panels, scratch, packed
+):  # fmt: skip
     """U, packed in panels with the 36 positions as taps; see `pack_filter` for the strides of w."""
     lanes = lanes_of(w)
-    vectors = (columns + lanes - 1) // lanes
-    for vector in prange(vectors):
-        panel = ((vector + 1) * panels - 1) // vectors
-        first = vectors * panel // panels
-        width = vectors * (panel + 1) // panels - first
-        place = (POSITIONS * depth * first + vector - first) * VECTOR_BYTES
-        taps = vector * 16 * 9 * lanes
-        for begin in range(0, depth, 16):
-            count = min(16, depth - begin)
-            for lane in range(lanes):
-                column = vector * lanes + lane
-                for d in range(count):
-                    source = start + column * column_step + (begin + d) * depth_step
-                    for t in range(9):
-                        value = w[source + t * tap_step] if column < columns else w.dtype.type(0)
-                        scratch[taps + (d * 9 + t) * lanes + lane] = value
+    panel = ((vector + 1) * panels - 1) // vectors
+    first = vectors * panel // panels
+    width = vectors * (panel + 1) // panels - first
+    place = (POSITIONS * depth * first + vector - first) * VECTOR_BYTES
+    taps = vector * 16 * 9 * lanes
+    for begin in range(0, depth, 16):
+        count = min(16, depth - begin)
+        for lane in range(lanes):
+            column = vector * lanes + lane
             for d in range(count):
-                transform_filter(
-                    w, scratch.ctypes.data + taps * w.itemsize + d * 9 * VECTOR_BYTES, VECTOR_BYTES,
-                    packed.ctypes.data + place + (begin + d) * width * VECTOR_BYTES,
-                    depth * width * VECTOR_BYTES, 0, lanes,
-                )  # fmt: skip
+                source = start + column * column_step + (begin + d) * depth_step
+                for t in range(9):
+                    value = w[source + t * tap_step] if column < columns else w.dtype.type(0)
+                    scratch[taps + (d * 9 + t) * lanes + lane] = value
+        for d in range(count):
+            transform_filter(
+                w, scratch.ctypes.data + taps * w.itemsize + d * 9 * VECTOR_BYTES, VECTOR_BYTES,
+                packed.ctypes.data + place + (begin + d) * width * VECTOR_BYTES,
+                depth * width * VECTOR_BYTES, 0, lanes,
+            )  # fmt: skip
 
 
 @jit
@@ -95,10 +95,10 @@ def _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists):  # type: 
             a_lists[index * LIST_WORDS + TILE_ROWS] = position
 
 
-@parallel_jit
+@task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
-    images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias, zeros, junk,
-    y, buffer, buffer_size, lists, lists_size, ones, block, tasks,
+    task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias,
+    zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
@@ -108,57 +108,54 @@ def _convolve(  # type: ignore[no-untyped-def]
     depth_vectors = (depth + lanes - 1) // lanes
     v_row, m_row = depth_vectors * VECTOR_BYTES, TILE_VECTORS * VECTOR_BYTES
     rows_of_block = block // TILE_ROWS
-    for task in prange(tasks):
-        v = buffer.ctypes.data + task * buffer_size * size
-        m = v + POSITIONS * block * v_row
-        a_lists = lists[task * lists_size :]
-        c_lists = a_lists[POSITIONS * rows_of_block * LIST_WORDS :]
-        targets = c_lists[POSITIONS * rows_of_block * TILE_ROWS :]
-        sources = targets[block * OUTPUTS :]
-        listed = 0
-        stop = units * (task + 1) // tasks
-        for begin in range(units * task // tasks, stop, rows_of_block):
-            rows = min(rows_of_block, stop - begin)
-            if rows != listed:
-                _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists)
-                listed = rows
-            first_tile = begin * TILE_ROWS
-            count = min(rows * TILE_ROWS, tiles - first_tile)
+    v = buffer.ctypes.data + task * buffer_size * size
+    m = v + POSITIONS * block * v_row
+    a_lists = lists[task * lists_size :]
+    c_lists = a_lists[POSITIONS * rows_of_block * LIST_WORDS :]
+    targets = c_lists[POSITIONS * rows_of_block * TILE_ROWS :]
+    sources = targets[block * OUTPUTS :]
+    listed = 0
+    stop = units * (task + 1) // tasks
+    for begin in range(units * task // tasks, stop, rows_of_block):
+        rows = min(rows_of_block, stop - begin)
+        if rows != listed:
+            _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists)
+            listed = rows
+        first_tile = begin * TILE_ROWS
+        count = min(rows * TILE_ROWS, tiles - first_tile)
+        for t in range(count):
+            image, place = divmod(first_tile + t, down * across)
+            row, column = OUTPUT_TILE * (place // across), OUTPUT_TILE * (place % across)
+            list_square(
+                x, x_row, image, height, width, row - top, column - left, INPUT_TILE,
+                zeros.ctypes.data, sources, 0,
+            )  # fmt: skip
+            list_square(y, columns, image, p, q, row, column, OUTPUT_TILE, junk.ctypes.data, targets, t * OUTPUTS)
+            for vector in range(depth_vectors):
+                transform_input(
+                    x, sources.ctypes.data, 0, v + t * v_row, block * v_row, vector * VECTOR_BYTES,
+                    depth - vector * lanes,
+                )  # fmt: skip
+        for panel in range(panels):
+            first, last = vectors * panel // panels, vectors * (panel + 1) // panels
+            multiply(
+                x, POSITIONS * rows, ones, 0, depth, a_lists.ctypes.data, LIST_WORDS * 8, 0, size,
+                packed.ctypes.data, POSITIONS * depth, columns, panels, panel, panel + 1, 0,
+                c_lists.ctypes.data, -first * VECTOR_BYTES, 0,
+            )  # fmt: skip
             for t in range(count):
-                image, place = divmod(first_tile + t, down * across)
-                row, column = OUTPUT_TILE * (place // across), OUTPUT_TILE * (place % across)
-                list_square(
-                    x, x_row, image, height, width, row - top, column - left, INPUT_TILE,
-                    zeros.ctypes.data, sources, 0,
-                )  # fmt: skip
-                list_square(
-                    y, columns, image, p, q, row, column, OUTPUT_TILE, junk.ctypes.data, targets, t * OUTPUTS
-                )
-                for vector in range(depth_vectors):
-                    transform_input(
-                        x, sources.ctypes.data, 0, v + t * v_row, block * v_row, vector * VECTOR_BYTES,
-                        depth - vector * lanes,
+                for vector in range(first, last):
+                    transform_output(
+                        x, m + t * m_row - first * VECTOR_BYTES, block * m_row,
+                        targets.ctypes.data + t * OUTPUTS * 8, 0, vector * VECTOR_BYTES,
+                        columns - vector * lanes,
                     )  # fmt: skip
-            for panel in range(panels):
-                first, last = vectors * panel // panels, vectors * (panel + 1) // panels
-                multiply(
-                    x, POSITIONS * rows, ones, 0, depth, a_lists.ctypes.data, LIST_WORDS * 8, 0, size,
-                    packed.ctypes.data, POSITIONS * depth, columns, panels, panel, panel + 1, 0,
-                    c_lists.ctypes.data, -first * VECTOR_BYTES, 0,
-                )  # fmt: skip
-                for t in range(count):
-                    for vector in range(first, last):
-                        transform_output(
-                            x, m + t * m_row - first * VECTOR_BYTES, block * m_row,
-                            targets.ctypes.data + t * OUTPUTS * 8, 0, vector * VECTOR_BYTES,
-                            columns - vector * lanes,
-                        )  # fmt: skip
-            if has_bias:
-                for index in range(count * OUTPUTS):
-                    if targets[index] != junk.ctypes.data:
-                        start = (targets[index] - y.ctypes.data) // size
-                        for k in range(columns):
-                            y[start + k] += bias[k]
+        if has_bias:
+            for index in range(count * OUTPUTS):
+                if targets[index] != junk.ctypes.data:
+                    start = (targets[index] - y.ctypes.data) // size
+                    for k in range(columns):
+                        y[start + k] += bias[k]
 
 
 def _run(
@@ -179,10 +176,10 @@ def _run(
     vectors, depth_vectors = -(-columns // lanes), -(-depth // lanes)
 
     weight = np.ascontiguousarray(weight).reshape(-1)
-    panels = panels_of(columns, 1, flat)
-    packed = empty((packed_size(POSITIONS * depth, columns, flat),), y.dtype)
+    panels = panels_of(columns, 1, lanes)
+    packed = empty((packed_size(POSITIONS * depth, columns, lanes),), y.dtype)
     _transform_filters(
-        weight, *strides, depth, columns, panels, empty((vectors * 16 * 9 * lanes,), y.dtype), packed
+        vectors, weight, *strides, depth, columns, panels, empty((vectors * 16 * 9 * lanes,), y.dtype), packed
     )
 
     units = -(-images * -(-p // OUTPUT_TILE) * -(-q // OUTPUT_TILE) // TILE_ROWS)
@@ -196,11 +193,11 @@ def _run(
     buffer_size = rows * unit_bytes // flat.itemsize
     lists_size = POSITIONS * rows * (LIST_WORDS + TILE_ROWS) + block * OUTPUTS + POSITIONS
     _convolve(
-        images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
+        tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
         weight if bias is None else np.ascontiguousarray(bias), bias is not None,
         np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), pixel_rows(y)[0],
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
-        np.ones(POSITIONS * rows, np.int64), block, tasks,
+        np.ones(POSITIONS * rows, np.int64), block,
     )  # fmt: skip
     return y
 

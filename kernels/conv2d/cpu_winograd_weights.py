@@ -13,11 +13,11 @@ number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
-from ..cpu.jit import get_num_threads, parallel_jit
+from ..cpu.jit import get_num_threads
+from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, panels_of
 from ..cpu.vectors import VECTOR_BYTES
 from . import weight_gradient
@@ -37,80 +37,82 @@ TILES = 128  # tiles a step: a panel of V for one position then fits the L1 cach
 SLOT = POSITIONS * TILE_ROWS * TILE_VECTORS * VECTOR_BYTES  # bytes of D for one tile of rows and one panel
 
 
-@parallel_jit
-def _accumulate(  # type: ignore[no-untyped-def]
-    images, height, width, p, q, top, left, x, x_row, c, panels, gy, gy_row, k, zeros, v, w, d, whole_d,
-    lists, squares, ones, taps, gw, tasks,
+@task_kernel
+def _transform(  # type: ignore[no-untyped-def]
+    task, tasks, begin, count, height, width, p, q, top, left, x, x_row, c, panels, gy, gy_row, k, zeros, v, w,
+    squares,
 ):  # fmt: skip
-    size, lanes = x.itemsize, lanes_of(x)
+    """V and W of tiles begin .. begin+count, in the order in which the products read them."""
+    lanes = lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
-    tiles = images * down * across
+    c_vectors, k_vectors = (c + lanes - 1) // lanes, (k + lanes - 1) // lanes
+    v_base, w_base, outside = v.ctypes.data, w.ctypes.data, zeros.ctypes.data
+    square = squares[task * 2 * POSITIONS :]
+    gy_square = square[POSITIONS:]
+    for t in range(count * task // tasks, count * (task + 1) // tasks):
+        image, place = divmod(begin + t, down * across)
+        row, column = OUTPUT_TILE * (place // across), OUTPUT_TILE * (place % across)
+        list_square(x, x_row, image, height, width, row - top, column - left, INPUT_TILE, outside, square, 0)
+        list_square(gy, gy_row, image, p, q, row, column, OUTPUT_TILE, outside, gy_square, 0)
+        for panel in range(panels):
+            first, last = c_vectors * panel // panels, c_vectors * (panel + 1) // panels
+            for vector in range(first, last):
+                offset = vector * VECTOR_BYTES
+                target = POSITIONS * count * first + t * (last - first) + vector - first
+                transform_input(
+                    x, square.ctypes.data, 0, v_base + target * VECTOR_BYTES - offset,
+                    count * (last - first) * VECTOR_BYTES, offset, c - vector * lanes,
+                )  # fmt: skip
+        for vector in range(k_vectors):
+            offset = vector * VECTOR_BYTES
+            transform_output_gradient(
+                x, gy_square.ctypes.data, 0, w_base + (vector * count + t) * VECTOR_BYTES - offset,
+                k_vectors * count * VECTOR_BYTES, offset, k - vector * lanes,
+            )  # fmt: skip
+
+
+@task_kernel
+def _multiply(  # type: ignore[no-untyped-def]
+    task, tasks, begin, count, is_last, c, panels, k, v, w, d, whole_d, lists, lists_size, ones, taps, gw
+):  # fmt: skip
+    """D += W^T V for a task's units of rows and panels; after the last step gw from D."""
+    size, lanes = v.itemsize, lanes_of(v)
     c_vectors, k_vectors = (c + lanes - 1) // lanes, (k + lanes - 1) // lanes
     k_rows = (k + TILE_ROWS - 1) // TILE_ROWS
     units = panels * k_rows
     row_bytes = TILE_VECTORS * VECTOR_BYTES
     v_base, w_base, d_base = v.ctypes.data, w.ctypes.data, d.ctypes.data
-    c_lists = lists[POSITIONS * LIST_WORDS :]
-    for begin in range(0, tiles, TILES):
-        count = min(TILES, tiles - begin)
-        for position in range(POSITIONS):
-            for i in range(TILE_ROWS):
-                element = (i // lanes * count * lanes + i % lanes) * size
-                lists[position * LIST_WORDS + i] = w_base + position * k_vectors * count * VECTOR_BYTES + element
-                c_lists[position * TILE_ROWS + i] = d_base + (position * TILE_ROWS + i) * row_bytes
-            lists[position * LIST_WORDS + TILE_ROWS] = position
-
-        for task in prange(tasks):
-            square = squares[task * 2 * POSITIONS :]
-            gy_square = square[POSITIONS:]
-            for t in range(count * task // tasks, count * (task + 1) // tasks):
-                image, place = divmod(begin + t, down * across)
-                row, column = OUTPUT_TILE * (place // across), OUTPUT_TILE * (place % across)
-                list_square(
-                    x, x_row, image, height, width, row - top, column - left, INPUT_TILE,
-                    zeros.ctypes.data, square, 0,
-                )  # fmt: skip
-                list_square(gy, gy_row, image, p, q, row, column, OUTPUT_TILE, zeros.ctypes.data, gy_square, 0)
-                for panel in range(panels):
-                    first, last = c_vectors * panel // panels, c_vectors * (panel + 1) // panels
-                    for vector in range(first, last):
-                        offset = vector * VECTOR_BYTES
-                        target = POSITIONS * count * first + t * (last - first) + vector - first
-                        transform_input(
-                            x, square.ctypes.data, 0, v_base + target * VECTOR_BYTES - offset,
-                            count * (last - first) * VECTOR_BYTES, offset, c - vector * lanes,
-                        )  # fmt: skip
-                for vector in range(k_vectors):
-                    offset = vector * VECTOR_BYTES
-                    transform_output_gradient(
-                        x, gy_square.ctypes.data, 0, w_base + (vector * count + t) * VECTOR_BYTES - offset,
-                        k_vectors * count * VECTOR_BYTES, offset, k - vector * lanes,
+    a_lists = lists[task * lists_size :]
+    c_lists = a_lists[POSITIONS * LIST_WORDS :]
+    mine = taps[task * 9 * lanes :]
+    for position in range(POSITIONS):
+        for i in range(TILE_ROWS):
+            element = (i // lanes * count * lanes + i % lanes) * size
+            a_lists[position * LIST_WORDS + i] = w_base + position * k_vectors * count * VECTOR_BYTES + element
+            c_lists[position * TILE_ROWS + i] = d_base + (position * TILE_ROWS + i) * row_bytes
+        a_lists[position * LIST_WORDS + TILE_ROWS] = position
+    for unit in range(units * task // tasks, units * (task + 1) // tasks):
+        panel, k_row = unit // k_rows, unit % k_rows
+        first, last = c_vectors * panel // panels, c_vectors * (panel + 1) // panels
+        slot = (unit if whole_d else task) * SLOT
+        k_first = k_row * TILE_ROWS
+        multiply(
+            v, POSITIONS, ones, 0, count, a_lists.ctypes.data, LIST_WORDS * 8,
+            (k_first // lanes * count * lanes + k_first % lanes) * size, VECTOR_BYTES,
+            v_base, POSITIONS * count, c_vectors * lanes, panels, panel, panel + 1, int(begin > 0),
+            c_lists.ctypes.data, slot - first * VECTOR_BYTES, 0,
+        )  # fmt: skip
+        if is_last:
+            for i in range(min(TILE_ROWS, k - k_first)):
+                for vector in range(first, last):
+                    transform_filter_gradient(
+                        v, d_base + slot + i * row_bytes + (vector - first) * VECTOR_BYTES,
+                        TILE_ROWS * row_bytes, mine.ctypes.data, VECTOR_BYTES, 0, lanes,
                     )  # fmt: skip
-
-        for task in prange(tasks):
-            for unit in range(units * task // tasks, units * (task + 1) // tasks):
-                panel, k_row = unit // k_rows, unit % k_rows
-                first, last = c_vectors * panel // panels, c_vectors * (panel + 1) // panels
-                slot = (unit if whole_d else task) * SLOT
-                k_first = k_row * TILE_ROWS
-                multiply(
-                    x, POSITIONS, ones, 0, count, lists.ctypes.data, LIST_WORDS * 8,
-                    (k_first // lanes * count * lanes + k_first % lanes) * size, VECTOR_BYTES,
-                    v_base, POSITIONS * count, c_vectors * lanes, panels, panel, panel + 1, int(begin > 0),
-                    c_lists.ctypes.data, slot - first * VECTOR_BYTES, 0,
-                )  # fmt: skip
-                if begin + TILES >= tiles:
-                    mine = taps[task * 9 * lanes :]
-                    for i in range(min(TILE_ROWS, k - k_first)):
-                        for vector in range(first, last):
-                            transform_filter_gradient(
-                                x, d_base + slot + i * row_bytes + (vector - first) * VECTOR_BYTES,
-                                TILE_ROWS * row_bytes, mine.ctypes.data, VECTOR_BYTES, 0, lanes,
-                            )  # fmt: skip
-                            for lane in range(min(lanes, c - vector * lanes)):
-                                target = ((k_first + i) * c + vector * lanes + lane) * 9
-                                for tap in range(9):
-                                    gw[target + tap] = mine[tap * lanes + lane]
+                    for lane in range(min(lanes, c - vector * lanes)):
+                        target = ((k_first + i) * c + vector * lanes + lane) * 9
+                        for tap in range(9):
+                            gw[target + tap] = mine[tap * lanes + lane]
 
 
 @weight_gradient.variant("winograd", device="cpu", priority=40, refuses=refuses)
@@ -121,21 +123,29 @@ def weight_gradient_winograd(problem: Conv2dProblem, x: Array, gy: Array) -> Arr
         return gw
     (x_flat, x_row), (gy_flat, gy_row) = pixel_rows(channels_last(x)), pixel_rows(channels_last(gy))
     (k, c), tasks, lanes = gw.shape[:2], get_num_threads(), VECTOR_BYTES // gw.itemsize
-    k_vectors, c_vectors, panels = -(-k // lanes), -(-c // lanes), panels_of(c, 1, x_flat)
+    k_vectors, c_vectors, panels = -(-k // lanes), -(-c // lanes), panels_of(c, 1, lanes)
     p, q = problem.output_size
     tiles = problem.batch * -(-p // OUTPUT_TILE) * -(-q // OUTPUT_TILE)
     step = min(tiles, TILES)
     whole_d = tiles > TILES  # D has to outlive a step
     slots = panels * -(-k // TILE_ROWS) if whole_d else tasks
-    _accumulate(
-        problem.batch, *problem.input_size, p, q, *problem.padding, x_flat, x_row, c, panels, gy_flat, gy_row, k,
-        np.zeros(max(c_vectors, k_vectors) * lanes, gw.dtype),
-        empty((POSITIONS * step * c_vectors * lanes,), gw.dtype),
-        # rows of the last tile of rows may lie past k: the transform writes zeros up to a whole vector,
-        # and one vector more keeps them inside where TILE_ROWS is more than a vector
-        empty((POSITIONS * step * (k_vectors + TILE_ROWS) * lanes,), gw.dtype),
-        empty((slots * SLOT // gw.itemsize,), gw.dtype), whole_d,
-        np.empty(POSITIONS * (LIST_WORDS + TILE_ROWS), np.int64), np.empty(tasks * 2 * POSITIONS, np.int64),
-        np.ones(POSITIONS, np.int64), np.empty(tasks * 9 * lanes, gw.dtype), gw.reshape(-1), tasks,
-    )  # fmt: skip
+    zeros = np.zeros(max(c_vectors, k_vectors) * lanes, gw.dtype)
+    v = empty((POSITIONS * step * c_vectors * lanes,), gw.dtype)
+    # Rows past k in the last tile of rows may reach past the last vector: they get memory, not a meaning.
+    w = empty((POSITIONS * step * (k_vectors + TILE_ROWS) * lanes,), gw.dtype)
+    d = empty((slots * SLOT // gw.itemsize,), gw.dtype)
+    squares = np.empty(tasks * 2 * POSITIONS, np.int64)
+    lists_size = POSITIONS * (LIST_WORDS + TILE_ROWS)
+    lists, ones = np.empty(tasks * lists_size, np.int64), np.ones(POSITIONS, np.int64)
+    taps = np.empty(tasks * 9 * lanes, gw.dtype)
+    for begin in range(0, tiles, step):
+        count = min(step, tiles - begin)
+        _transform(
+            tasks, begin, count, *problem.input_size, p, q, *problem.padding, x_flat, x_row, c, panels,
+            gy_flat, gy_row, k, zeros, v, w, squares,
+        )  # fmt: skip
+        _multiply(
+            tasks, begin, count, begin + count == tiles, c, panels, k, v, w, d, whole_d,
+            lists, lists_size, ones, taps, gw.reshape(-1),
+        )  # fmt: skip
     return gw

@@ -1,9 +1,9 @@
 """Which element of the source a filter tap meets, for a convolution and for its transpose.
 
 Tap (r, s) of target pixel (p, q) meets source row (p * stride + origin + r * dilation) / step, and likewise its
-column, where the division leaves no rest. The forward has step 1. The input gradient gathers from gy, its
-filter turned by 180 degrees: stride 1, and step = the forward's stride, since only every step-th row of gx faces the middle
-of a window (Dumoulin and Visin, arXiv 1603.07285, section 4).
+column, where the division leaves no rest. The forward has step 1. The input gradient gathers from gy, its filter
+turned by 180 degrees: stride 1, and step = the forward's stride, since only every step-th row of gx faces the
+middle of a window (Dumoulin and Visin, arXiv 1603.07285, section 4).
 """
 
 from __future__ import annotations

@@ -127,19 +127,18 @@ def lanes_of(like):  # type: ignore[no-untyped-def]
     return VECTOR_BYTES // like.itemsize
 
 
-@jit
-def panels_of(columns, least, like):  # type: ignore[no-untyped-def]
-    """The number of panels that `columns` are packed into; at least `least` where there are so many vectors."""
-    lanes = lanes_of(like)
-    vectors = (columns + lanes - 1) // lanes
-    return max((vectors + TILE_VECTORS - 1) // TILE_VECTORS, min(least, vectors))
+def panels_of(columns: int, least: int, lanes: int) -> int:
+    """The number of panels for `columns`; at least `least` where there are so many vectors of `lanes`."""
+    vectors = -(-columns // lanes)
+    return max(-(-vectors // TILE_VECTORS), min(least, vectors))
 
 
-@jit
-def packed_size(depth, columns, like):  # type: ignore[no-untyped-def]
+def packed_size(depth: int, columns: int, lanes: int) -> int:
     """Elements of the packed B[depth, columns], all taps counted in `depth`."""
-    lanes = lanes_of(like)
     return depth * ((columns + lanes - 1) // lanes) * lanes
+
+
+compiled_packed_size = jit(packed_size)
 
 
 @jit
