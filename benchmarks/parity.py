@@ -1,6 +1,6 @@
 """Train GoogLeNet a few steps in minigrad and in PyTorch from the same weights, and print how far they part.
 
-    python -m benchmarks.parity [--model googlenet] [--dtype float64] [--size 64] [--batch 2] [--steps 10]
+    python -m benchmarks.parity [--model googlenet] [--dtype float64] [--size 64] [--batch 4] [--steps 10]
 
 The truth is PyTorch in float64. An error is the norm of the difference over the norm of the truth. For float32 the
 table shows minigrad's error beside PyTorch's own: rounding alone makes both, and neither can be right where a
@@ -31,13 +31,18 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What both frameworks are given. Dropout is off: the two draw different masks."""
+    """What both frameworks are given. Dropout is off: the two draw different masks.
+
+    Training is chaotic: with batch norm over the 8 numbers a channel that the last layers have of 2 images, ten
+    steps make 1e-1 of a difference of 1e-14, at any learning rate. With 4 images and this learning rate they
+    make 1e-11 of it.
+    """
 
     model: str = "googlenet"
     size: int = 64
-    batch: int = 2
+    batch: int = 4
     steps: int = 10
-    learning_rate: float = 0.01
+    learning_rate: float = 2e-4
     momentum: float = 0.9
     transform_input: bool = False
     seed: int = 0
@@ -172,7 +177,8 @@ def run_torch(experiment: Experiment, dtype: str) -> Run:
 
 def relative_error(found: np.ndarray, truth: np.ndarray) -> float:
     """The norm of the difference over the norm of the truth; infinite where there is a NaN or a 0 is missed."""
-    distance, scale = np.linalg.norm(found - truth), np.linalg.norm(truth)
+    with np.errstate(invalid="ignore"):
+        distance, scale = np.linalg.norm(found - truth), np.linalg.norm(truth)
     if distance == 0:
         return 0.0
     error = distance / scale if scale > 0 else np.inf
