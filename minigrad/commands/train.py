@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import replace
@@ -55,6 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
         config = TrainConfig(**given).completed()
         if arguments.name is not None:
             require_free(arguments.out, arguments.name)
+    if config.workers:
+        # Batches that nobody fetched any more are cleared away by Python, which makes words about it.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     config, dataset, model = _prepared(config)
     print(_headline(config, dataset, model), flush=True)
     _compile(config, dataset, model)

@@ -8,7 +8,9 @@ position in the data is two numbers, the epoch and the batch.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,9 +110,13 @@ class Loader:
         iterator = iter(self._pipeline(epoch, start))
         shared = True if self.workers else None
         try:
-            for images, labels in iterator:
+            with _workers_deaf_to_interrupts(self.workers):
+                batch = next(iterator, None)
+            while batch is not None:
+                images, labels = batch
                 # Worker processes hand over arrays in shared memory, which is given back at once.
                 yield np.array(images, copy=shared).transpose(0, 3, 1, 2), np.array(labels, copy=shared)
+                batch = next(iterator, None)
         finally:
             iterator.close()
 
@@ -138,3 +144,19 @@ class Loader:
     def _prepared(self, element: tuple[Image.Image, int]) -> tuple[np.ndarray, int]:
         image, label = element
         return self.dataset.preparation(image), label
+
+
+@contextmanager
+def _workers_deaf_to_interrupts(workers: int) -> Iterator[None]:
+    """Processes started inside this `with` block do not hear Ctrl-C, which a terminal sends to all.
+
+    It is this process that decides what Ctrl-C ends; here it is only put off until the block's end.
+    """
+    if not workers or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a new process inherits
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

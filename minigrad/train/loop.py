@@ -31,7 +31,7 @@ from .config import TrainConfig, binding_options
 from .evaluation import Evaluation, Tally, evaluate, main_logits, to_numpy
 from .interruption import Interrupted, Interruption
 from .metrics import append_metrics, cut_metrics
-from .non_finite import NonFiniteError, StepStart, bad_weight, examined, gradients_are_finite, locate
+from .non_finite import NonFiniteError, StepStart, examined, gradients_are_finite
 from .progress import Progress, Silent
 from .recipe import make_average, make_optimizer, make_schedule
 from .run_folder import RunFolder
@@ -212,9 +212,7 @@ class Training:
                 loss.backward()
         if not (math.isfinite(value) and gradients_are_finite(self._examined)):
             found = f"loss {value:g}" if not math.isfinite(value) else "a gradient that is not finite"
-            weight = bad_weight(self.model)
-            start.restore()
-            cause = f"{weight} was not finite before it" if weight else locate(lambda: forward()[1].backward())
+            cause = start.cause(lambda: forward()[1].backward())
             raise NonFiniteError(f"{found} {self._position()}: {cause}; {self._saved()}")
         average_gradients(self.world, self.model.parameters())
         if self.config.clip_norm is not None:

@@ -38,6 +38,17 @@ class StepStart:
         default_generator.load_state_dict(self.random)
         self.model.zero_grad()
 
+    def cause(self, step: Callable[[], Any]) -> str:
+        """Why `step`, forward and backward, fails: run again from here, watched. It leaves all as it was."""
+        self.restore()
+        tensors = (*self.model.named_parameters(), *self.model.named_buffers())
+        bad = next((name for name, tensor in tensors if not bool(tensor.xp.isfinite(tensor.data).all())), None)
+        if bad is not None:
+            return f"{bad} was not finite before it"
+        words = locate(step)
+        self.restore()
+        return words
+
 
 def examined(model: Module) -> list[Parameter]:
     """The parameters whose gradients are small enough to be looked at after every step."""
@@ -47,14 +58,6 @@ def examined(model: Module) -> list[Parameter]:
 def gradients_are_finite(parameters: Sequence[Parameter]) -> bool:
     """Whether all gradients of `parameters` are finite."""
     return all(bool(p.grad.xp.isfinite(p.grad.data).all()) for p in parameters if p.grad is not None)
-
-
-def bad_weight(model: Module) -> str | None:
-    """The name of the first parameter or buffer that is not finite already, if there is one."""
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if not bool(tensor.xp.isfinite(tensor.data).all()):
-            return name
-    return None
 
 
 def locate(step: Callable[[], Any]) -> str:

@@ -62,10 +62,8 @@ def load_trained(path: str | Path, device: str = "cpu") -> TrainedModel:
         class_names = tuple(description["class_names"])
         data = dict(description["data"])
         preparation = Preparation.from_json(description["preparation"])
-    except (KeyError, TypeError) as error:
-        raise MinigradError(
-            f"checkpoint {path} does not describe its model: {error} is missing or wrong"
-        ) from error
+    except (KeyError, TypeError, MinigradError) as error:
+        raise MinigradError(f"checkpoint {path} does not describe its model: {error}") from error
     try:
         model = models.build(name, **arguments)
         model.load_state_dict(weights)

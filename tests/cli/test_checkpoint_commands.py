@@ -9,29 +9,32 @@ import numpy as np
 import pytest
 
 from claims.commands import Run, assert_fails
-from claims.tiny import TEST_IMAGES, options, write_images
+from claims.tiny import TEST_IMAGES, options, register, write_images
+from minigrad.cli import main
 from minigrad.data import read_image
 from minigrad.train.metrics import read_metrics
 from minigrad.train.prediction import load_trained
 
 
-@pytest.fixture
-def checkpoint(minigrad: Run, images: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The last weights of a run of 8 epochs."""
-    assert minigrad("train", *options(images, "--epochs", "8", "--name", "a")).status == 0
-    return Path("runs/a/last.safetensors")
+    register()
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["train", *options(images, "--epochs", "8", "--out", str(runs), "--name", "a")]) == 0
+    return runs / "a" / "last.safetensors"
 
 
 def test_eval_repeats_the_last_epochs_test(minigrad: Run, checkpoint: Path) -> None:
-    record = read_metrics("runs/a/metrics.jsonl")[-1]
+    record = read_metrics(checkpoint.parent / "metrics.jsonl")[-1]
     out = minigrad("eval", checkpoint).out
     assert f"test loss {record['test_loss']:.4f}  accuracy {record['test_accuracy']:.2%}" in out
     assert "amber |" in out
 
 
 def test_eval_of_a_run_takes_its_best_weights(minigrad: Run, checkpoint: Path) -> None:
-    best = max(record["test_accuracy"] for record in read_metrics("runs/a/metrics.jsonl"))
-    assert f"accuracy {best:.2%}" in minigrad("eval", "runs/a").out
+    best = max(record["test_accuracy"] for record in read_metrics(checkpoint.parent / "metrics.jsonl"))
+    assert f"accuracy {best:.2%}" in minigrad("eval", checkpoint.parent).out
 
 
 def test_eval_takes_other_data_of_the_same_classes(minigrad: Run, checkpoint: Path, tmp_path: Path) -> None:
