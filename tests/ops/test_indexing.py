@@ -79,8 +79,9 @@ def test_tensors_are_indices():
     np.testing.assert_array_equal(x[mg.tensor(1) : mg.tensor(3)].numpy(), x.numpy()[1:3])
 
 
-def test_gradient_uses_the_index_as_it_was():
-    x, index = mg.tensor([1.0, 2.0, 3.0], requires_grad=True), np.array([0, 0])
+@pytest.mark.parametrize("index", [np.array([0, 0]), mg.tensor([0, 0])])
+def test_gradient_uses_the_index_as_it_was(index):
+    x = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x[index]
     index[:] = 2
     y.sum().backward()
