@@ -197,9 +197,12 @@ def pack_vector(  # type: ignore[no-untyped-def]
         end = min(depth, begin + 16)
         for lane in range(lanes):
             column = vector * lanes + lane
-            for d in range(begin, end):
-                source = start + column * column_step + d * depth_step
-                target = place + d * width * lanes + lane
-                for t in range(taps):
-                    value = w[source + t * tap_step] if column < columns else w.dtype.type(0)
-                    packed[target + t * depth * width * lanes] = value
+            for t in range(taps):
+                source = start + column * column_step + t * tap_step
+                target = place + t * depth * width * lanes + lane
+                if column < columns:
+                    for d in range(begin, end):
+                        packed[target + d * width * lanes] = w[source + d * depth_step]
+                else:
+                    for d in range(begin, end):
+                        packed[target + d * width * lanes] = 0
