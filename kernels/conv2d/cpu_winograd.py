@@ -20,7 +20,7 @@ from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
-from ..cpu.vectors import VECTOR_BYTES
+from ..cpu.vectors import VECTOR_BYTES, copy_spread
 from . import forward, input_gradient
 from .problem import Conv2dProblem
 from .winograd_transforms import (
@@ -64,22 +64,19 @@ def _transform_filters(  # type: ignore[no-untyped-def]
     first = vectors * panel // panels
     width = vectors * (panel + 1) // panels - first
     place = (POSITIONS * depth * first + vector - first) * VECTOR_BYTES
-    taps = vector * 16 * 9 * lanes
-    for begin in range(0, depth, 16):
-        count = min(16, depth - begin)
-        for lane in range(lanes):
-            column = vector * lanes + lane
-            for d in range(count):
-                source = start + column * column_step + (begin + d) * depth_step
-                for t in range(9):
-                    value = w[source + t * tap_step] if column < columns else w.dtype.type(0)
-                    scratch[taps + (d * 9 + t) * lanes + lane] = value
-        for d in range(count):
-            transform_filter(
-                w, scratch.ctypes.data + taps * w.itemsize + d * 9 * VECTOR_BYTES, VECTOR_BYTES,
-                packed.ctypes.data + place + (begin + d) * width * VECTOR_BYTES,
-                depth * width * VECTOR_BYTES, 0, lanes,
+    taps = scratch.ctypes.data + vector * 9 * VECTOR_BYTES
+    size, zero = w.itemsize, w.dtype.type(0)
+    for d in range(depth):
+        source = w.ctypes.data + (start + vector * lanes * column_step + d * depth_step) * size
+        for t in range(9):
+            copy_spread(
+                zero, source + t * tap_step * size, column_step * size, taps + t * VECTOR_BYTES,
+                columns - vector * lanes,
             )  # fmt: skip
+        transform_filter(
+            zero, taps, VECTOR_BYTES, packed.ctypes.data + place + d * width * VECTOR_BYTES,
+            depth * width * VECTOR_BYTES, 0, lanes,
+        )  # fmt: skip
 
 
 @jit
@@ -179,7 +176,7 @@ def _run(
     panels = panels_of(columns, 1, lanes)
     packed = empty((packed_size(POSITIONS * depth, columns, lanes),), y.dtype)
     _transform_filters(
-        vectors, weight, *strides, depth, columns, panels, empty((vectors * 16 * 9 * lanes,), y.dtype), packed
+        vectors, weight, *strides, depth, columns, panels, empty((vectors * 9 * lanes,), y.dtype), packed
     )
 
     units = -(-images * -(-p // OUTPUT_TILE) * -(-q // OUTPUT_TILE) // TILE_ROWS)

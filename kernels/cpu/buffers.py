@@ -95,6 +95,9 @@ def pixel_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
     size = array.itemsize
     if array.size == 0:
         return np.empty(0, array.dtype), c
+    rows = array.transpose(0, 2, 3, 1)
+    if rows.flags.c_contiguous:
+        return rows.reshape(-1), c
     stride_n, _, stride_h, stride_w = array.strides
     pixel = stride_w if w > 1 else (stride_h if h > 1 else (stride_n if n > 1 else c * size))
     length = (n * h * w - 1) * pixel // size + c

@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import jit
-from .vectors import VECTOR_BYTES, WORD, Vectors, element_type, emit_prefetch, prefetch, word, word_at
+from .vectors import VECTOR_BYTES, WORD, Vectors, copy_spread, element_type, emit_prefetch, prefetch, word, word_at
 
 # Sums, the vectors of B and one broadcast must fit the registers: 32 with AVX-512, 16 before it.
 TILE_ROWS = 8 if VECTOR_BYTES == 64 else 4
@@ -192,17 +192,11 @@ def pack_vector(  # type: ignore[no-untyped-def]
     panel = ((vector + 1) * panels - 1) // vectors
     first = vectors * panel // panels
     width = vectors * (panel + 1) // panels - first
-    place = offset + (taps * depth * first + vector - first) * lanes
-    for begin in range(0, depth, 16):  # so few rows that their cache lines stay at hand for every lane
-        end = min(depth, begin + 16)
-        for lane in range(lanes):
-            column = vector * lanes + lane
-            for t in range(taps):
-                source = start + column * column_step + t * tap_step
-                target = place + t * depth * width * lanes + lane
-                if column < columns:
-                    for d in range(begin, end):
-                        packed[target + d * width * lanes] = w[source + d * depth_step]
-                else:
-                    for d in range(begin, end):
-                        packed[target + d * width * lanes] = 0
+    size, zero = w.itemsize, w.dtype.type(0)
+    source = w.ctypes.data + (start + vector * lanes * column_step) * size
+    target = packed.ctypes.data + offset * size + (taps * depth * first + vector - first) * VECTOR_BYTES
+    for t in range(taps):
+        for d in range(depth):
+            place = source + (t * tap_step + d * depth_step) * size
+            copy_spread(zero, place, column_step * size, target, columns - vector * lanes)
+            target += width * VECTOR_BYTES

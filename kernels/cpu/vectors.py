@@ -70,6 +70,15 @@ class Vectors:
         align = ir.Constant(_LANE, self.bytes)
         return self._call(f"llvm.masked.load.{self._name}.p0", self.type, [pointer, align, mask, self.zero])
 
+    def load_spread(self, address: ir.Value, step: ir.Value, mask: ir.Value) -> ir.Value:
+        """Lane i from `address` + i * `step` bytes; lanes outside of `mask` are zero."""
+        lanes = ir.Constant(ir.VectorType(WORD, self.lanes), list(range(self.lanes)))
+        places = self.builder.add(self._splat(address), self.builder.mul(lanes, self._splat(step)))
+        pointers = self.builder.inttoptr(places, ir.VectorType(self.type.as_pointer(), self.lanes))
+        align = ir.Constant(_LANE, self.bytes)
+        name = f"llvm.masked.gather.{self._name}.v{self.lanes}p0"
+        return self._call(name, self.type, [pointers, align, mask, self.zero])
+
     def store(self, value: ir.Value, address: ir.Value, mask: ir.Value | None = None) -> None:
         pointer = self.builder.inttoptr(address, self.type.as_pointer())
         if mask is None:
@@ -101,6 +110,19 @@ def word_at(typing, address):  # type: ignore[no-untyped-def]
         return builder.load(builder.inttoptr(arguments[0], WORD.as_pointer()))
 
     return types.intp(types.intp), generate
+
+
+@_function
+def copy_spread(typing, like, source, step, target, lanes):  # type: ignore[no-untyped-def]
+    """Write a vector to address `target`: element i from `source` + i * `step` bytes, zero from `lanes` on."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        _, source, step, target, lanes = arguments
+        vectors = Vectors(builder, element_type(like))
+        vectors.store(vectors.load_spread(source, step, vectors.first_lanes(lanes)), target)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.intp] * 4), generate
 
 
 @_function
