@@ -34,15 +34,15 @@ class Experiment:
     """What both frameworks are given. Dropout is off: the two draw different masks.
 
     Training is chaotic: with batch norm over the 8 numbers a channel that the last layers have of 2 images, ten
-    steps make 1e-1 of a difference of 1e-14, at any learning rate. With 4 images and this learning rate they
-    make 1e-11 of it.
+    steps make 1e-1 of a difference of 1e-14, at any learning rate. With 4 images and this learning rate it stays
+    below 1e-12.
     """
 
     model: str = "googlenet"
     size: int = 64
     batch: int = 4
     steps: int = 10
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-5
     momentum: float = 0.9
     transform_input: bool = False
     seed: int = 0
