@@ -12,11 +12,9 @@ import numpy as np
 from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.rows import row, span
-from ..cpu.tasks import task_kernel
+from ..cpu.tasks import task_kernel, tasks_for
 from . import forward
 from .problem import ConcatProblem
-
-TASKS = 64
 
 
 @task_kernel
@@ -63,6 +61,6 @@ def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]
         end = begin + array.shape[1]
         rows, distance = pixel_rows(channels_last(array))
         target, target_distance = pixel_rows(result[:, begin:end])
-        _copy_rows(TASKS, rows, distance, n * h * w, end - begin, target, target_distance)
+        _copy_rows(tasks_for(array.size), rows, distance, n * h * w, end - begin, target, target_distance)
         begin = end
     return result

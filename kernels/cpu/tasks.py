@@ -30,6 +30,16 @@ from numba.extending import intrinsic
 from .jit import FAST_MATH, jit, parallel_jit
 
 SLOT = ir.IntType(64)
+ELEMENTS_PER_TASK = 1 << 14  # some microseconds of work, about what waking a thread costs
+MOST_TASKS = 64
+
+
+def tasks_for(elements: int) -> int:
+    """Into how many tasks to cut work on so many elements; one where that is not worth another thread.
+
+    It depends on the work alone, not on the number of threads, so that sums are always grouped alike.
+    """
+    return max(1, min(MOST_TASKS, elements // ELEMENTS_PER_TASK))
 
 
 def _calling(typing_context, function, task, tasks, slots):  # type: ignore[no-untyped-def]
@@ -50,6 +60,11 @@ _call: Any = intrinsic(_calling)
 def _launch(function, tasks, slots):  # type: ignore[no-untyped-def]
     for task in numba.prange(tasks):
         _call(function, np.int64(task), tasks, slots)
+
+
+@jit
+def _launch_one(function, slots):  # type: ignore[no-untyped-def]
+    _call(function, 0, 1, slots)
 
 
 def _unpacking(typing_context, slots):  # type: ignore[no-untyped-def]
@@ -146,7 +161,10 @@ class TaskKernel:
         if entry is None:
             entry = self._entries[tuple(key)] = self._compile(arguments)
         table = np.array(slots, np.int64)
-        _launch(entry.address, tasks, table.ctypes.data)
+        if tasks == 1:
+            _launch_one(entry.address, table.ctypes.data)  # wakes no other thread
+        else:
+            _launch(entry.address, tasks, table.ctypes.data)
 
     def _compile(self, arguments: tuple[Any, ...]) -> Any:
         # The entry stands, for Numba's cache, where the kernel stands: one file and line a kernel. What it calls

