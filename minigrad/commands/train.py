@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from minigrad.train.config import ConfigError, TrainConfig, changed_for_resume, flag
 
 from .arguments import add_config, add_debug, given_config
+from .compilation import compile_kernels
 
 if TYPE_CHECKING:
     from minigrad.data import ImageDataset
@@ -61,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     config, dataset, model = _prepared(config)
     print(_headline(config, dataset, model), flush=True)
-    _compile(config, dataset, model)
+    compile_kernels(config, dataset, model)
     if not resuming:
         stem = f"{config.model}-{Path(config.data).name}"
         folder = RunFolder.create(arguments.out, arguments.name, stem)
@@ -116,29 +114,6 @@ def _headline(config: TrainConfig, dataset: ImageDataset, model: Module) -> str:
         f"{len(dataset.train):,} training and {len(dataset.test):,} test images of {size}x{size}, "
         f"{len(dataset.class_names)} classes; {config.device}, {config.threads} threads"
     )
-
-
-def _compile(config: TrainConfig, dataset: ImageDataset, model: Module) -> None:
-    """Compile all kernels, and tell so where there are any to compile."""
-    from minigrad.train.loop import make_objective
-    from minigrad.train.warm_up import compilations, warm_up
-
-    size = dataset.preparation.image_size
-    shape = (min(config.batch_size, len(dataset.train)), 3, size, size)
-    started = time.perf_counter()
-    with compilations(partial(_tell_compilation, sys.stderr)) as listener:
-        warm_up(config, model, make_objective(config), shape, len(dataset.class_names), config.device)
-    if listener.count:
-        line = f"compiled {listener.count} kernels in {time.perf_counter() - started:.1f} s"
-        print(f"\r{line:<100}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
-
-
-def _tell_compilation(stream: TextIO, done: int, name: str) -> None:
-    line = f"compiling kernels for this machine (once; cached on disk) ... {done} done"
-    if stream.isatty():
-        print(f"\r{f'{line}, now {name}':<100.100}", end="", file=stream, flush=True)
-    elif done % 10 == 0:
-        print(line, file=stream, flush=True)
 
 
 def _training(config: TrainConfig, dataset: ImageDataset, model: Module, folder: Any) -> Training:
