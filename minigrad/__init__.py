@@ -91,6 +91,7 @@ from .ops.elementwise import (
     tanh,
     where,
 )
+from .ops.indexing import take, take_along_axis
 from .ops.linalg import einsum, matmul, tensordot
 from .ops.reductions import (
     all,
@@ -119,8 +120,6 @@ from .ops.shape import (
     roll,
     squeeze,
     stack,
-    take,
-    take_along_axis,
 )
 from .random import Generator, manual_seed, rand, randint, randn
 from .tensor import Tensor

@@ -11,8 +11,9 @@ from ..autograd import Function, apply
 from ..kernels.arrays import Array, array_module
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
+from .axes import normalize_axes
 from .elementwise import as_operands
-from .shape import broadcast_to, expand_dims, matrix_transpose, normalize_axes, permute_dims, reshape, squeeze
+from .shape import broadcast_to, expand_dims, matrix_transpose, permute_dims, reshape, squeeze
 
 
 class MatMul(Function):

@@ -10,7 +10,7 @@ from ..kernels.arrays import Array, array_module
 from ..tensor import Tensor
 from .elementwise import exp, where
 from .fused import Fused
-from .shape import take_along_axis
+from .indexing import take_along_axis
 
 
 class Softmax(Function):

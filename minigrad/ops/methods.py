@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import device as devices
 from ..tensor import Tensor
-from . import elementwise, linalg, reductions, shape
+from . import elementwise, indexing, linalg, reductions, shape
 
 
 def _reflected(operation: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
@@ -57,6 +57,7 @@ RENAMED = {
 }
 _FUNCTIONS = {
     **vars(shape),
+    **vars(indexing),
     **vars(reductions),
     **vars(linalg),
     **elementwise.OPERATIONS,
@@ -120,7 +121,7 @@ METHODS: dict[str, Any] = {
     "__le__": elementwise.less_equal,
     "__gt__": elementwise.greater,
     "__ge__": elementwise.greater_equal,
-    "__getitem__": shape.getitem,
+    "__getitem__": indexing.getitem,
     "__iter__": _iterate,
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,

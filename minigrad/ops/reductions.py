@@ -9,8 +9,9 @@ from ..autograd import Function, apply
 from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor, is_floating
+from .axes import Axis, normalize_axes
 from .elementwise import as_operands, where
-from .shape import Axis, broadcast_to, flip, normalize_axes
+from .shape import broadcast_to, flip
 
 
 class Reduction(Function):

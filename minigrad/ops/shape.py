@@ -10,50 +10,11 @@ import numpy as np
 from ..autograd import Function, apply
 from ..kernels import concat as concat_kernels
 from ..kernels.arrays import Array, array_module
-from ..kernels.errors import DTypeError, ShapeError
+from ..kernels.errors import ShapeError
 from ..tensor import Tensor
+from .axes import Axis, normalize_axes, normalize_axis, normalize_shape
 from .elementwise import as_operands
-
-Axis = int | Sequence[int] | None
-
-
-def normalize_axis(axis: Any, ndim: int, name: str) -> int:
-    """`axis` as a number in [0, ndim).
-
-    Raises:
-        ShapeError: if it is not an integer, or there is no such axis.
-    """
-    if not isinstance(axis, int | np.integer):
-        raise ShapeError(f"{name}: an axis is an integer, got {axis!r}")
-    if not -ndim <= axis < ndim:
-        raise ShapeError(f"{name}: axis {axis} does not exist in {ndim} dimensions")
-    return int(axis) % ndim
-
-
-def normalize_axes(axis: Axis, ndim: int, name: str) -> tuple[int, ...]:
-    """`axis` (one, several, or None for all) as a tuple of different numbers in [0, ndim).
-
-    Raises:
-        ShapeError: if an axis does not exist or is named twice.
-    """
-    if axis is None:
-        return tuple(range(ndim))
-    axes = tuple(normalize_axis(a, ndim, name) for a in (axis if isinstance(axis, list | tuple) else (axis,)))
-    if len(set(axes)) != len(axes):
-        raise ShapeError(f"{name}: axis {axis} names an axis twice")
-    return axes
-
-
-def normalize_shape(shape: Any, name: str) -> tuple[int, ...]:
-    """`shape`, one size or several, as a tuple of integers.
-
-    Raises:
-        ShapeError: if a size is not an integer.
-    """
-    sizes = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
-    if not all(isinstance(n, int | np.integer) for n in sizes):
-        raise ShapeError(f"{name}: a shape is made of integers, got {shape!r}")
-    return tuple(int(n) for n in sizes)
+from .indexing import take
 
 
 class Reshape(Function):
@@ -102,44 +63,6 @@ class BroadcastTo(Function):
 
     def backward(self, gradient: Tensor) -> Tensor:
         return gradient  # the base class sums over the stretched axes
-
-
-class Index(Function):
-    """x[index], for any index that NumPy has. An element that is read twice gets both gradients."""
-
-    saves_inputs = False
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
-
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        return x[self.index]
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return apply(IndexAdd(self.index, self.shape), gradient)
-
-
-class IndexAdd(Function):
-    """Zeros of `shape`, with the input added at `index`: the derivative of `Index`, and the reverse."""
-
-    saves_inputs = False
-
-    def __init__(self, index: Any, shape: tuple[int, ...]) -> None:
-        self.index, self.shape = index, shape
-
-    def forward(self, values: Array) -> Array:
-        xp = array_module(values)
-        result = xp.zeros(self.shape, values.dtype)
-        parts = self.index if isinstance(self.index, tuple) else (self.index,)
-        if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in parts):
-            xp.add.at(result, self.index, values)  # integer arrays may name an element twice
-        else:
-            result[self.index] = values
-        return result
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return apply(Index(self.index), gradient)
 
 
 class Flip(Function):
@@ -378,78 +301,6 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
         if any(pair):
             x = take(x, np.pad(np.arange(x.shape[axis]), pair, mode=mode), axis)  # type: ignore[call-overload]
     return x
-
-
-def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at integer `indices` along `axis`, which may be left out for one dimension.
-
-    Raises:
-        DTypeError: if the indices are not integers.
-        IndexError: if an index is outside of the axis.
-    """
-    (x,) = as_operands((x,))
-    places = _integers(x, indices, "take")
-    if axis is None:
-        if x.ndim != 1:
-            raise ShapeError(f"take: name an axis of the {x.ndim} dimensions of shape {x.shape}")
-        axis = 0
-    return getitem(x, (*(slice(None),) * normalize_axis(axis, x.ndim, "take"), places))
-
-
-def _integers(x: Tensor, indices: Any, name: str) -> Array:
-    """Indices into `x` as a raw array; an empty list is a list of integers, too."""
-    places = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
-    if not places.size and not hasattr(indices, "dtype"):
-        places = places.astype(np.int64)
-    if places.dtype.kind not in "iu":
-        raise DTypeError(f"{name}: indices must be integers, not {places.dtype}")
-    return places
-
-
-def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
-    """For each position of `indices` (with the axes of `x`), the element of `x` at that index of `axis`.
-
-    Raises:
-        DTypeError: if the indices are not integers.
-        ShapeError: if the axis does not exist, or the other axes of `x` and the indices do not broadcast.
-        IndexError: if an index is outside of the axis.
-    """
-    (x,) = as_operands((x,))
-    places = _integers(x, indices, "take_along_axis")
-    axis = normalize_axis(axis, x.ndim, "take_along_axis")
-    try:
-        if places.ndim != x.ndim:
-            raise ValueError("the number of axes differs")
-        shape = np.broadcast_shapes(places.shape, tuple(1 if i == axis else n for i, n in enumerate(x.shape)))
-    except ValueError as error:
-        raise ShapeError(
-            f"take_along_axis: indices {places.shape} do not fit shape {x.shape} along axis {axis}: {error}"
-        ) from error
-    grid = [x.xp.arange(n).reshape((-1,) + (1,) * (x.ndim - 1 - i)) for i, n in enumerate(shape)]
-    grid[axis] = places
-    return getitem(x, tuple(grid))
-
-
-def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index] with all of NumPy's indexing: integers, slices, `...`, None, boolean and integer arrays.
-
-    Raises:
-        IndexError: if an index is outside of its axis, or not an index at all.
-    """
-    parts = tuple(_as_index(i) for i in index) if isinstance(index, tuple) else _as_index(index)
-    try:
-        return apply(Index(parts), x)
-    except IndexError as error:
-        raise IndexError(f"index {index} into a Tensor of shape {x.shape}: {error}") from None
-
-
-def _as_index(part: Any) -> Any:
-    """One part of an index, as NumPy takes it. The tape reads it again, so that arrays are copied."""
-    if isinstance(part, Tensor):
-        return part.data.copy()
-    if isinstance(part, list | tuple):
-        return np.array(part) if len(part) else np.zeros(0, np.int64)
-    return part.copy() if hasattr(part, "strides") else part
 
 
 def copy(x: Tensor) -> Tensor:

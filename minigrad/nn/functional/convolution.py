@@ -118,13 +118,16 @@ def conv_transpose2d(
     _check_filter(name, weight, bias, 1, groups)
     strides, paddings = pair(stride, f"{name}: stride"), pair(padding, f"{name}: padding")
     dilations, extras = pair(dilation, f"{name}: dilation"), pair(output_padding, f"{name}: output_padding")
+    if min(strides) < 1:
+        raise ShapeError(f"{name}: stride must be at least 1, got {strides}")
     for extra, s, d in zip(extras, strides, dilations, strict=True):
         if not 0 <= extra < max(s, d):
             raise ShapeError(
                 f"{name}: output_padding {extras} must be smaller than stride {strides} or dilation {dilations}"
             )
-    # No window starts so late that it would reach rows beyond the stride: they hold zeros, and are added after.
-    inside = [min(extra, s - 1) for extra, s in zip(extras, strides, strict=True)]
+    # Convolution forgets fewer rows than its stride at the end. Where more are added, rows of zeros in the input
+    # make room for the rest.
+    zeros, inside = zip(*(divmod(extra, s) for extra, s in zip(extras, strides, strict=True)), strict=True)
 
     def run(x: Tensor) -> Tensor:
         if x.shape[1] != weight.shape[0]:
@@ -132,6 +135,8 @@ def conv_transpose2d(
                 f"{name}: input {x.shape} has {x.shape[1]} channels, weight {weight.shape} "
                 f"expects {weight.shape[0]}"
             )
+        if any(zeros):
+            x = pad(x, ((0, 0), (0, 0), *((0, rows) for rows in zeros)))
         height, width = (
             (n - 1) * s - 2 * p + d * (k - 1) + extra + 1
             for n, s, p, d, k, extra in zip(
@@ -155,9 +160,6 @@ def conv_transpose2d(
             dtype,
         )
         y = apply(conv.Conv2dInputGradient(problem), x, weight)
-        rest = tuple((0, extra - within) for extra, within in zip(extras, inside, strict=True))
-        if any(after for _, after in rest):
-            y = pad(y, ((0, 0), (0, 0), *rest))
         return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
     return on_batch(input, run, name)

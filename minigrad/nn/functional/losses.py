@@ -10,7 +10,9 @@ from ...autograd import apply
 from ...kernels.cross_entropy import CrossEntropyProblem
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops import loss
-from ...ops.shape import normalize_axis, permute_dims, take
+from ...ops.axes import normalize_axis
+from ...ops.indexing import take
+from ...ops.shape import permute_dims
 from ...tensor import Tensor, is_floating
 from .arguments import real
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...kernels.errors import MinigradError, ShapeError
+from ...ops.indexing import take
 from ...ops.linalg import einsum
-from ...ops.shape import take
 from ...tensor import Tensor
 from .arguments import Pair, pair, real
 
