@@ -5,7 +5,7 @@ So statistics and sums take one pass, the rest another, ReLU rides along in both
 pass starts where its first one ended, while those pixels are still in the cache.
 
 - `reference` makes a temporary array a formula step;
-- `channels_last` makes none: 4 times as fast (16x192x28x28, two cores).
+- `channels_last` makes none: 7 times as fast forward, 15 times backward (16x192x28x28, two cores).
 """
 
 from __future__ import annotations
