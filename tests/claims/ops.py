@@ -22,7 +22,7 @@ import minigrad as mg
 # operations, most of them sums that cancel.
 TOLERANCES = {"float64": (1e-9, 1e-9, 1e-9), "float32": (1e-5, 1e-5, 1e-4)}
 # Inputs are of order 1. What cancels to less than this has the rounding errors of what it was made of.
-SMALLEST_SCALE = {"float64": 1e-6, "float32": 1.0}
+SMALLEST_SCALE = {"float64": 1e-3, "float32": 1.0}
 
 LAYOUTS = ("contiguous", "transposed", "sliced", "reversed", "channels last")
 

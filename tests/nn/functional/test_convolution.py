@@ -80,6 +80,17 @@ def test_conv_transpose2d(case, layout):
     )
 
 
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_output_padding_beyond_the_stride_uncovers_what_padding_cut_off(padding):
+    options = {"stride": 1, "dilation": 3, "padding": padding, "output_padding": (2, 1)}
+    assert_same_as_torch(
+        lambda x, w: F.conv_transpose2d(x, w, **options),
+        lambda x, w: torch.nn.functional.conv_transpose2d(x, w, **options),
+        drawn((1, 1, 5, 5), 0),
+        drawn((1, 1, 2, 2), 1),
+    )
+
+
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("kernel", [(3, 3), (2, 4), (1, 5)])
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -159,6 +170,11 @@ ERRORS = {
         lambda: F.conv_transpose2d(X, mg.zeros((4, 2, 3, 3)), output_padding=1),
         mg.ShapeError,
         ["conv_transpose2d", "output_padding (1, 1)", "stride (1, 1)"],
+    ),
+    "transposed stride": (
+        lambda: F.conv_transpose2d(X, mg.zeros((4, 2, 3, 3)), stride=0),
+        mg.ShapeError,
+        ["conv_transpose2d", "stride", "(0, 0)"],
     ),
     "no output": (
         lambda: F.conv_transpose2d(X, mg.zeros((4, 2, 1, 1)), padding=3),
