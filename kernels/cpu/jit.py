@@ -14,6 +14,7 @@ from typing import Any
 import numba
 
 from ..errors import MinigradError
+from .cache import kept_in_folder
 
 ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
 
@@ -21,22 +22,32 @@ ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
 
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    with kept_in_folder():
+        compiled: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", **options)(function)
+    return compiled
+
+
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a serial function, to be called inside parallel kernels."""
-    return numba.njit(cache=True, fastmath=FAST_MATH, error_model="numpy", boundscheck=False)(function)
+    return _compiled(function, fastmath=FAST_MATH)
 
 
 def exact_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a serial function with IEEE arithmetic: the same operands give the same bits in every caller."""
     # Left unsaid, the flags would be those of the first caller that gets compiled.
-    return numba.njit(cache=True, fastmath=False, error_model="numpy", boundscheck=False)(function)
+    return _compiled(function, fastmath=False)
 
 
 def parallel_jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel whose `numba.prange` loops run on all of minigrad's threads."""
-    return numba.njit(
-        cache=True, fastmath=FAST_MATH, error_model="numpy", boundscheck=False, parallel=True, nogil=True
-    )(function)
+    return _compiled(function, fastmath=FAST_MATH, parallel=True, nogil=True)
+
+
+def entry_point(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile a function that other compiled code calls by its address."""
+    with kept_in_folder():
+        return numba.cfunc(signature, cache=True, fastmath=FAST_MATH, error_model="numpy")(function)
 
 
 def set_num_threads(count: int) -> None:

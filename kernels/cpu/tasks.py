@@ -27,7 +27,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .jit import FAST_MATH, jit, parallel_jit
+from .jit import entry_point, jit, parallel_jit
 
 SLOT = ir.IntType(64)
 ELEMENTS_PER_TASK = 1 << 14  # some microseconds of work, about what waking a thread costs
@@ -176,7 +176,7 @@ class TaskKernel:
         entry.__qualname__ = f"{self._function.__qualname__}.entry"
         slots = types.CPointer(types.Tuple([_kind(argument) for argument in arguments]))
         signature = types.void(types.int64, types.int64, slots)
-        return numba.cfunc(signature, cache=True, fastmath=FAST_MATH, error_model="numpy")(entry)
+        return entry_point(entry, signature)
 
 
 def _bits(number: Any) -> int:

@@ -1,0 +1,49 @@
+"""Where compiled kernels are kept: a folder for each state of the kernels' sources.
+
+Numba notices when the file of a kernel changes, but not when a function that it calls from another file
+does, and would go on running the old machine code. So the folder's name holds a hash of all sources. It
+stands in NUMBA_CACHE_DIR if that is set, else in the package's `__pycache__`, or in the user's cache
+where the package cannot be written to. Deleting it is always safe.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numba
+
+KERNELS = Path(__file__).parents[1]
+
+
+@functools.cache
+def folder() -> Path:
+    """The folder for the sources as they are, not necessarily there yet."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(KERNELS.rglob("*.py")):
+        digest.update(path.relative_to(KERNELS).as_posix().encode() + path.read_bytes())
+    return _home() / f"numba-{digest.hexdigest()[:16]}"
+
+
+def _home() -> Path:
+    if "NUMBA_CACHE_DIR" in os.environ:
+        return Path(os.environ["NUMBA_CACHE_DIR"])
+    own = KERNELS / "__pycache__"
+    if os.access(own if own.exists() else KERNELS, os.W_OK):
+        return own
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minigrad"
+
+
+@contextmanager
+def kept_in_folder() -> Iterator[None]:
+    """Functions that Numba is told to cache inside this `with` block are kept in `folder()`."""
+    before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    numba.config.CACHE_DIR = str(folder())  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
