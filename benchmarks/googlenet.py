@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch  # before minigrad, whose choice of how threads wait shall not be PyTorch's
 from tqdm import tqdm
 
 import minigrad as mg
@@ -74,8 +75,6 @@ def our_steps(model: nn.Module, job: str, batch: int, size: int) -> Step:
 
 
 def torch_steps(name: str, weights: dict[str, np.ndarray], job: str, batch: int, size: int) -> Step:
-    import torch
-
     from benchmarks.torch_googlenet import TorchGoogLeNet, torch_loss
 
     layout = torch.contiguous_format if name == NCHW else torch.channels_last
@@ -222,8 +221,6 @@ def table(rows: Sequence[dict[str, Any]], memory: dict[str, float]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
-    import torch
-
     mg.set_num_threads(options.threads)
     torch.set_num_threads(options.threads)
     set_default_kernels(options.kernels, "--kernels")

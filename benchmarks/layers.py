@@ -10,6 +10,7 @@ shape; the totals weigh each shape by its count. The stem's input gradient is le
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -20,6 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+with contextlib.suppress(ImportError):  # before minigrad, whose choice of how threads wait shall not be PyTorch's
+    import torch
 
 from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem
@@ -91,8 +95,6 @@ def operands(problem: Conv2dProblem, generator: np.random.Generator) -> tuple[np
 
 def torch_call(problem: Conv2dProblem, which: str, x: np.ndarray, weight: np.ndarray, gy: np.ndarray) -> Callable:
     """The same pass in PyTorch, on channels-last tensors."""
-    import torch
-
     tx, tgy = (torch.from_numpy(np.ascontiguousarray(a)).to(memory_format=torch.channels_last) for a in (x, gy))
     tweight = torch.from_numpy(weight).to(memory_format=torch.channels_last)
     stride, padding = list(problem.stride), list(problem.padding)

@@ -18,6 +18,10 @@ from .cache import kept_in_folder
 
 ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
 
+# Threads that wait for the others sleep instead of spinning. Where another program wants a core, spinning keeps
+# the very thread that is waited for from running: a step took three times as long. Read when the pool starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # Sums may be reordered into vector lanes and multiply-adds contracted; NaN and infinity keep their meaning.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
