@@ -81,7 +81,9 @@ def _sizes(
 
 def _nearest(n: int, m: int, ratio: float) -> np.ndarray:
     """(m,): which of n pixels each place reads. Rounded in float32, as PyTorch does: some quotients fall
-    on either side of an integer."""
+    on either side of an integer. As many pixels, or twice as many, are copied whatever the factor was."""
+    if m in (n, 2 * n):
+        ratio = n / m
     places = np.floor(np.arange(m, dtype=np.float32) * np.float32(ratio))
     return np.minimum(places.astype(np.int64), n - 1)
 

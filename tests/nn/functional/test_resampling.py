@@ -54,6 +54,13 @@ def test_digits_upsampled_to_64_pixels():
         assert_same_as_torch(ours, theirs, drawn((2, 1, 8, 8)))
 
 
+@pytest.mark.parametrize("factor", [1.2, 2.3])
+def test_factor_that_rounds_to_one_or_two(factor):
+    ours = resize(F.interpolate, ("nearest", None), scale_factor=factor)
+    theirs = resize(torch.nn.functional.interpolate, ("nearest", None), scale_factor=factor)
+    assert_same_as_torch(ours, theirs, drawn((1, 1, 2, 3)))
+
+
 @pytest.mark.parametrize("n", range(1, 25))
 def test_nearest_pixel_is_pytorchs_for_every_size(n):
     x = drawn((1, 1, 1, n))
