@@ -85,9 +85,10 @@ class GoogLeNetPaper(GoogLeNet):
     def init_weights(self) -> None:
         """Caffe's: weights uniform with variance 1 / fan in ("xavier"), biases 0.2, those of classifiers 0.
 
-        Nothing rescales activations here, so a fixed small deviation, as with batch normalisation, would
-        leave nothing of the image after 22 layers. The bias starts every ReLU on its open side, where it halves
-        no variance and no gradient.
+        Nothing rescales activations here, so a fixed small deviation, as with batch normalisation, would leave
+        nothing of the image after 22 layers. The bias starts most ReLUs on their open side, where they pass on
+        variance and gradients. Differences between images still fade, to a hundredth of the activations at 5b, so
+        the loss stands still for the first hundred steps, until the auxiliary heads have moved the lower layers.
         """
         for name, module in self.named_modules():
             if isinstance(module, Conv2d | Linear):
