@@ -87,8 +87,8 @@ class GoogLeNetPaper(GoogLeNet):
 
         Nothing rescales activations here, so a fixed small deviation, as with batch normalisation, would leave
         nothing of the image after 22 layers. The bias starts most ReLUs on their open side, where they pass on
-        variance and gradients. Differences between images still fade, to a hundredth of the activations at 5b, so
-        the loss stands still for the first hundred steps, until the auxiliary heads have moved the lower layers.
+        variance and gradients. Differences between images still fade, to a hundredth of the activations at 5b:
+        on the digits the loss stands still for about a hundred steps before it falls.
         """
         for name, module in self.named_modules():
             if isinstance(module, Conv2d | Linear):
