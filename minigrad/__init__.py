@@ -9,6 +9,9 @@
 Names and rules are NumPy's and the Array API's; `minigrad.nn.functional` has PyTorch's signatures.
 """
 
+import importlib
+from types import ModuleType
+
 from . import inspect, nn, optim, random
 from . import ops as ops
 from .autograd import (
@@ -125,6 +128,14 @@ from .random import Generator, manual_seed, rand, randint, randn
 from .tensor import Tensor
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """`mg.models`, `mg.data` and `mg.train` are loaded when they are first asked for."""
+    if name in ("data", "models", "train"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AnomalyError",

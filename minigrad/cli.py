@@ -66,7 +66,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted", 130
     if isinstance(error, MinigradError):
-        return one_line((str(error), *getattr(error, "__notes__", ()))), 2 if isinstance(error, ConfigError) else 1
+        # Of the notes only our own are for a person; Grain adds some about its frames.
+        notes = (note for note in getattr(error, "__notes__", ()) if note.startswith("in module "))
+        return one_line((str(error), *notes)), 2 if isinstance(error, ConfigError) else 1
     if isinstance(error, MemoryError):
         return one_line((f"out of memory: {error}", "a smaller --batch-size or --size needs less")), 1
     if isinstance(error, OSError) and error.strerror:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import (
@@ -228,7 +229,7 @@ def _run(
     return y
 
 
-@forward.variant("direct", device="cpu", priority=20)
+@forward.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
@@ -241,7 +242,7 @@ def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array 
     return _run(geometry, x, weight, strides, bias, y, problem.groups)
 
 
-@input_gradient.variant("direct", device="cpu", priority=20)
+@input_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def input_gradient_direct(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = problem.weight_shape

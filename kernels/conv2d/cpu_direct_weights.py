@@ -15,6 +15,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, panels_of
@@ -163,7 +164,7 @@ def _sum_parts(task, tasks, geometry, c, joined, k, groups, run_vectors, columns
                             gw[target + channel * r_taps * s_taps] += parts[source + channel]
 
 
-@weight_gradient.variant("direct", device="cpu", priority=20)
+@weight_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def weight_gradient_direct(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     gw = np.empty(problem.weight_shape, problem.dtype)
     if problem.batch == 0:

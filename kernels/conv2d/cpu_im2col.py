@@ -16,6 +16,7 @@ from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
 from ..cpu.gemm import gemm
 from ..cpu.jit import get_num_threads, jit, parallel_jit
 from . import forward, input_gradient, weight_gradient
@@ -135,13 +136,13 @@ def _run(geometry: Geometry, source: Array, w: Array, bias: Array | None, y: Arr
     return y
 
 
-@forward.variant("im2col", device="cpu", priority=PRIORITY)
+@forward.variant("im2col", device="cpu", priority=PRIORITY, refuses=refuses_other_than_floats)
 def forward_im2col(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     return _run(forward_geometry(problem), x, weight.transpose(0, 2, 3, 1), bias, y, problem.groups)
 
 
-@input_gradient.variant("im2col", device="cpu", priority=PRIORITY)
+@input_gradient.variant("im2col", device="cpu", priority=PRIORITY, refuses=refuses_other_than_floats)
 def input_gradient_im2col(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = weight.shape
@@ -149,7 +150,7 @@ def input_gradient_im2col(problem: Conv2dProblem, gy: Array, weight: Array) -> A
     return _run(transposed_geometry(problem), gy, by_group.transpose(0, 2, 3, 4, 1), None, gx, problem.groups)
 
 
-@weight_gradient.variant("im2col", device="cpu", priority=PRIORITY)
+@weight_gradient.variant("im2col", device="cpu", priority=PRIORITY, refuses=refuses_other_than_floats)
 def weight_gradient_im2col(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     (x_flat, x_row), (gy_flat, gy_row) = pixel_rows(channels_last(x)), pixel_rows(channels_last(gy))
     k, c, r, s = problem.weight_shape

@@ -17,6 +17,7 @@ from numba import prange
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
 from ..cpu.gemm import gemm
 from ..cpu.jit import get_num_threads, parallel_jit
 from . import forward, input_gradient, weight_gradient
@@ -29,7 +30,7 @@ ROWS = 256  # pixels a product; their rows and results stay in the L2 cache
 def refuses(problem: Conv2dProblem) -> str | None:
     if problem.filter_size != (1, 1) or problem.stride != (1, 1) or problem.padding != (0, 0):
         return "it needs a 1x1 filter with stride 1 and padding 0"
-    return None if problem.groups == 1 else "it needs groups=1"
+    return refuses_other_than_floats(problem) if problem.groups == 1 else "it needs groups=1"
 
 
 @parallel_jit

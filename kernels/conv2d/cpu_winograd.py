@@ -17,6 +17,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
@@ -41,7 +42,7 @@ OUTPUTS = OUTPUT_TILE * OUTPUT_TILE
 def refuses(problem: Conv2dProblem) -> str | None:
     if problem.filter_size != (3, 3) or problem.stride != (1, 1) or problem.dilation != (1, 1):
         return "it needs a 3x3 filter with stride 1 and dilation 1"
-    return None if problem.groups == 1 else "it needs groups=1"
+    return refuses_other_than_floats(problem) if problem.groups == 1 else "it needs groups=1"
 
 
 def _priority(problem: Conv2dProblem, size: tuple[int, int]) -> int:

@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         stem = f"{config.model}-{Path(config.data).name}"
         folder = RunFolder.create(arguments.out, arguments.name, stem)
     try:
-        folder.write_config(config)
         training = _training(config, dataset, model, folder)
         if resuming:
             training.resume()
+        folder.write_config(config)
         print(_starting_line(training), flush=True)
         _report(training, training.run())
     finally:

@@ -147,8 +147,8 @@ def test_every_choice_of_recipe_trains(minigrad: Run, images: Path, more: list[s
 
 @pytest.mark.slow
 def test_without_options_it_learns_to_read_digits(minigrad: Run) -> None:
-    result = minigrad("train", "--epochs", "2", "--size", "32")
+    result = minigrad("train", "--epochs", "4", "--size", "32")
     assert result.status == 0, result.err
     (metrics,) = Path("runs").glob("*/metrics.jsonl")
-    # By chance it would be 10%; two epochs at half the size reach more than 90%.
+    # By chance it would be 10%; fewer epochs end before the running statistics have settled.
     assert json.loads(metrics.read_text().splitlines()[-1])["test_accuracy"] > 0.8

@@ -181,3 +181,12 @@ def test_a_forced_variant_that_cannot_run_says_why(variant: str, problem: Conv2d
 def test_a_problem_without_meaning_is_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         Conv2dProblem(1, 4, (8, 8), 4, **parameters)
+
+
+@pytest.mark.parametrize("variant", [name for name in conv2d.forward.variants if name != "reference"])
+def test_a_compiled_variant_refuses_other_dtypes_with_the_reason(variant: str) -> None:
+    problem = Conv2dProblem(1, 2, (4, 4), 3, (1, 1) if variant == "pointwise" else (3, 3), dtype="float16")
+    x, weight = np.ones(problem.input_shape, np.float16), np.ones(problem.weight_shape, np.float16)
+    with use_kernels(conv2d_forward=variant), pytest.raises(KernelError, match="float32 and float64, not float16"):
+        conv2d.forward(problem, x, weight, None)
+    assert conv2d.forward(problem, x, weight, None).dtype == np.float16
