@@ -52,7 +52,8 @@ def load_trained(path: str | Path, device: str = "cpu") -> TrainedModel:
     """Read a checkpoint of weights, or the best one of a run's folder.
 
     Raises:
-        MinigradError: the file is missing, corrupt, no checkpoint of weights, or of a model that is not here.
+        MinigradError: the file is missing, corrupt, no checkpoint of weights, or of a model that is not here; its
+            weights are not finite, or its class names are not as many as the model's classes.
     """
     path = Path(path)
     path = path / BEST if path.is_dir() else path
@@ -69,4 +70,11 @@ def load_trained(path: str | Path, device: str = "cpu") -> TrainedModel:
         model.load_state_dict(weights)
     except (MinigradError, TypeError) as error:
         raise MinigradError(f"checkpoint {path}, of the model {name!r}: {error}") from error
+    broken = next((key for key, array in weights.items() if not np.isfinite(array).all()), None)
+    if broken:
+        raise MinigradError(f"checkpoint {path}: {broken} holds values that are not finite")
+    if arguments.get("num_classes") != len(class_names):
+        raise MinigradError(
+            f"checkpoint {path} names {len(class_names)} classes, its model has {arguments.get('num_classes')}"
+        )
     return TrainedModel(path, model.eval().to(device), class_names, preparation, data, device)

@@ -12,6 +12,7 @@ from claims.commands import Run, assert_fails
 from claims.tiny import TEST_IMAGES, options, register, write_images
 from minigrad.cli import main
 from minigrad.data import read_image
+from minigrad.train.checkpoint import read_weights, write_weights
 from minigrad.train.metrics import read_metrics
 from minigrad.train.prediction import load_trained
 
@@ -87,3 +88,22 @@ def test_probabilities_are_those_of_the_test(checkpoint: Path, images: Path) -> 
 )
 def test_options_without_meaning_are_named(minigrad: Run, arguments: list[str], phrase: str) -> None:
     assert_fails(minigrad(*arguments), phrase, status=2)
+
+
+def test_predict_refuses_weights_that_are_not_finite(
+    minigrad: Run, checkpoint: Path, images: Path, tmp_path: Path
+) -> None:
+    weights, description = read_weights(checkpoint)
+    name = next(name for name, array in weights.items() if array.dtype.kind == "f")
+    write_weights(tmp_path / "nan.safetensors", {**weights, name: weights[name] * np.nan}, description)
+    picture = next(images.rglob("*.png"))
+    assert_fails(minigrad("predict", tmp_path / "nan.safetensors", picture), name, "not finite")
+
+
+def test_predict_refuses_fewer_class_names_than_classes(
+    minigrad: Run, checkpoint: Path, images: Path, tmp_path: Path
+) -> None:
+    weights, description = read_weights(checkpoint)
+    write_weights(tmp_path / "few.safetensors", weights, {**description, "class_names": ["one"]})
+    picture = next(images.rglob("*.png"))
+    assert_fails(minigrad("predict", tmp_path / "few.safetensors", picture), "names 1 classes")
