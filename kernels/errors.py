@@ -17,3 +17,7 @@ class DTypeError(MinigradError, TypeError):
 
 class KernelError(MinigradError, RuntimeError):
     """A kernel variant that is unknown, or that cannot run the given problem."""
+
+
+class ThreadsError(MinigradError, ValueError):
+    """A number of threads that this machine cannot have."""

@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import warnings
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from .arrays import device_of
 from .errors import KernelError
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 Choice = tuple[str, ...]
 
 OPERATIONS: dict[str, Operation] = {}
@@ -150,7 +152,9 @@ def resolve(choices: Mapping[str, str | Choice], source: str = "use_kernels") ->
     """Expand families and "all" to single operations, and refuse names that do not exist."""
     resolved: dict[str, Choice] = {}
     for name, given in choices.items():
-        choice = (given,) if isinstance(given, str) else tuple(given)
+        choice = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, tuple | list) else ()
+        if not choice or not all(isinstance(variant, str) for variant in choice):
+            raise KernelError(f"{source}: {name} must name a variant, or be a tuple of names, got {given!r}")
         operations = [op for op in OPERATIONS.values() if name in ("all", op.family, op.name)]
         if not operations:
             known = ", ".join(sorted({op.family for op in OPERATIONS.values()} | OPERATIONS.keys()))
@@ -167,8 +171,35 @@ def resolve(choices: Mapping[str, str | Choice], source: str = "use_kernels") ->
     return resolved
 
 
-@contextmanager
-def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choice) -> Iterator[None]:
+class ChosenKernels(ContextDecorator):
+    """Choices that hold inside a `with` block, or in the function that they decorate; made by `use_kernels`."""
+
+    def __init__(self, choices: Mapping[str, Choice]) -> None:
+        self._choices = choices
+        self._used = False
+        self._tokens: list[Token[Mapping[str, Choice]]] = []
+
+    def __enter__(self) -> None:
+        self._used = True
+        self._tokens.append(_chosen.set({**_chosen.get(), **self._choices}))
+
+    def __exit__(self, *error: object) -> None:
+        _chosen.reset(self._tokens.pop())
+
+    def __call__(self, function: Function) -> Function:
+        self._used = True
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> ChosenKernels:
+        return ChosenKernels(self._choices)  # one for each call of a decorated function, in whatever thread
+
+    def __del__(self) -> None:
+        if not self._used:
+            message = "use_kernels(...) without `with` changes nothing; write `with use_kernels(...):`"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+
+
+def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choice) -> ChosenKernels:
     """Choose kernel variants by name inside a `with` block.
 
     Args:
@@ -177,16 +208,12 @@ def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choi
             `"auto"` stands for the default choice: `use_kernels(conv2d=("winograd", "auto"))`.
 
     Raises:
-        KernelError: at once where a name does not exist; at the call where the variant cannot run.
+        KernelError: at once where a name does not exist or is none; at the call where the variant cannot run.
     """
     requested: dict[str, str | Choice] = dict(choices)
     if everything is not None:
         requested = {"all": everything, **requested}
-    token = _chosen.set({**_chosen.get(), **resolve(requested)})
-    try:
-        yield
-    finally:
-        _chosen.reset(token)
+    return ChosenKernels(resolve(requested))
 
 
 @functools.cache

@@ -3,7 +3,8 @@
 Numba notices when the file of a kernel changes, but not when a function that it calls from another file
 does, and would go on running the old machine code. So the folder's name holds a hash of all sources. It
 stands in NUMBA_CACHE_DIR if that is set, else in the package's `__pycache__`, or in the user's cache
-where the package cannot be written to. Deleting it is always safe.
+where the package cannot be written to. Deleting it is always safe, and folders of other sources are
+deleted once no program has used them for a month.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numba
 
 KERNELS = Path(__file__).parents[1]
+NAME = re.compile("numba-[0-9a-f]{16}")
+KEPT_FOR = 30 * 24 * 3600.0  # seconds without use
 
 
 @functools.cache
@@ -26,7 +32,20 @@ def folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(KERNELS.rglob("*.py")):
         digest.update(path.relative_to(KERNELS).as_posix().encode() + path.read_bytes())
-    return _home() / f"numba-{digest.hexdigest()[:16]}"
+    own = _home() / f"numba-{digest.hexdigest()[:16]}"
+    delete_stale(own)
+    return own
+
+
+def delete_stale(own: Path) -> None:
+    """Delete the folders beside `own` that were not used for `KEPT_FOR`; `own` counts as used now."""
+    with suppress(OSError):
+        os.utime(own)
+    with suppress(OSError):
+        for other in own.parent.iterdir():
+            stale = other.stat().st_mtime < time.time() - KEPT_FOR
+            if stale and other != own and NAME.fullmatch(other.name):
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _home() -> Path:

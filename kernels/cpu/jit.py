@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 
-from ..errors import MinigradError
+from ..errors import MinigradError, ThreadsError
 from .cache import kept_in_folder
 
 ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
@@ -58,12 +59,12 @@ def set_num_threads(count: int) -> None:
     """Let the CPU kernels use `count` threads, at most the number of cores.
 
     Raises:
-        ValueError: if `count` is not between 1 and the number of threads Numba was started with.
+        ThreadsError: if `count` is no integer from 1 to the number of threads Numba was started with.
     """
     limit: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if not 1 <= count <= limit:
-        raise ValueError(f"the number of threads must be between 1 and {limit}, got {count}")
-    numba.set_num_threads(count)
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= limit:
+        raise ThreadsError(f"the number of threads must be an integer between 1 and {limit}, got {count!r}")
+    numba.set_num_threads(int(count))
 
 
 def get_num_threads() -> int:

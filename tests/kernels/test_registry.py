@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,14 +151,37 @@ def test_where_nothing_can_run_each_reason_is_given() -> None:
         ({"norm": "fast"}, "norm has no variant 'fast'; it has: blocked, graph, reference, tiny, auto"),
         ({"norm_forward": ("tiny", "graph")}, "norm_forward has no variant 'graph'"),
         ({"all": "fast"}, "all has no variant 'fast'"),
+        ({"norm": 3}, "norm must name a variant, or be a tuple of names, got 3"),
+        ({"norm": None}, "norm must name a variant, or be a tuple of names, got None"),
+        ({"norm": ()}, "norm must name a variant, or be a tuple of names, got ()"),
+        ({"norm": ("tiny", 3)}, "norm must name a variant, or be a tuple of names, got ('tiny', 3)"),
     ],
 )
-def test_unknown_names_are_refused_at_once_with_those_that_exist(
-    choices: dict[str, str | tuple[str, ...]], message: str
-) -> None:
-    with pytest.raises(KernelError) as caught, use_kernels(**choices):
-        pytest.fail("the block must not be entered")
+def test_what_names_no_variant_is_refused_by_the_call_itself(choices: dict[str, Any], message: str) -> None:
+    with pytest.raises(KernelError) as caught:
+        use_kernels(**choices)
     assert message in str(caught.value)
+
+
+def test_a_choice_that_no_block_uses_warns() -> None:
+    with pytest.warns(RuntimeWarning, match="without `with` changes nothing") as caught:
+        use_kernels(norm="tiny")
+    assert caught[0].filename == __file__  # the line of the call, where it can be mended
+
+
+def test_a_choice_can_be_kept_used_twice_and_decorate_a_function(family: tuple[Operation, Operation]) -> None:
+    forward, _ = family
+    choice = use_kernels(norm="reference")
+    for _ in range(2):
+        with choice:
+            assert chosen(forward) == "reference"
+        assert chosen(forward) == "tiny"
+
+    @use_kernels(norm="reference")
+    def inside() -> str:
+        return chosen(forward)
+
+    assert [inside(), chosen(forward), inside()] == ["reference", "tiny", "reference"]
 
 
 def test_the_syntax_of_flag_and_environment() -> None:
