@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,18 +13,36 @@ from .kernels.errors import DTypeError, ShapeError
 from .tensor import Tensor
 
 Shape = int | Sequence[int]
+MOST_ELEMENTS = 1 << 59  # of 16 bytes at the most: what NumPy can address
 
 
 def sizes(shape: Shape, name: str) -> tuple[int, ...]:
     """`shape`, one size or several, as a tuple of integers.
 
     Raises:
-        ShapeError: if a size is not an integer, or is negative.
+        ShapeError: if a size is not an integer, or is negative, or there are more elements than can be addressed.
     """
     given = tuple(shape) if isinstance(shape, list | tuple) else (shape,)
     if not all(isinstance(n, int | np.integer) and n >= 0 for n in given):
         raise ShapeError(f"{name}: a shape is made of integers from 0 on, got {shape!r}")
+    if math.prod(max(1, int(n)) for n in given) > MOST_ELEMENTS:
+        raise ShapeError(f"{name}: an array of the shape {shape!r} is larger than any memory")
     return tuple(int(n) for n in given)
+
+
+def known_dtype(dtype: Any, name: str) -> np.dtype:
+    """`dtype`, a name or a type of numbers, as a NumPy dtype.
+
+    Raises:
+        DTypeError: if there is none of that name, or it is not one of numbers or booleans.
+    """
+    try:
+        known = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        raise DTypeError(f"{name}: there is no dtype {dtype!r}; write one as in 'float32' or 'int64'") from None
+    if known.kind not in "biufc" and known.name != "bfloat16":
+        raise DTypeError(f"{name}: a Tensor holds numbers or booleans, not dtype {dtype!r}")
+    return known
 
 
 def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: str = "cpu") -> Tensor:
@@ -45,12 +64,13 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
     try:
         if not hasattr(values, "dtype"):
             values = _from_python(values)
-        array = xp.array(values.get() if device == "cpu" and hasattr(values, "get") else values, dtype=dtype)
+        with np.errstate(invalid="raise"):
+            array = xp.array(values.get() if device == "cpu" and hasattr(values, "get") else values, dtype=dtype)
     except ValueError as error:
         if "could not convert" in str(error):
             raise DTypeError(f"tensor: {error}") from error
         raise ShapeError(f"tensor: nested lists must have equal lengths: {error}") from error
-    except TypeError as error:
+    except (TypeError, OverflowError, FloatingPointError) as error:
         raise DTypeError(
             f"tensor: cannot make numbers of {type(data).__name__} with dtype {dtype}: {error}"
         ) from error
@@ -93,35 +113,63 @@ def full(
 
     Raises:
         ShapeError: if a size is negative.
+        DTypeError: if the dtype does not exist or cannot hold the value.
     """
-    if dtype is None:
-        dtype = np.float32 if isinstance(fill_value, float) else None
-    return Tensor(library(device).full(sizes(shape, "full"), fill_value, dtype), requires_grad)
+    return _filled("full", shape, fill_value, dtype, requires_grad, device)
+
+
+def _filled(name: str, shape: Shape, value: Any, dtype: Any, requires_grad: bool, device: str) -> Tensor:
+    if dtype is None and isinstance(value, float):
+        dtype = np.float32
+    known = None if dtype is None else known_dtype(dtype, name)
+    size = sizes(shape, name)
+    try:
+        with np.errstate(invalid="raise"):
+            filled = Tensor(library(device).full(size, value, known))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        held = "a Tensor" if known is None else known
+        raise DTypeError(f"{name}: {value!r} is no number that {held} can hold") from None
+    return Tensor(filled.data, requires_grad)
 
 
 def zeros(shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu") -> Tensor:
-    """A Tensor of zeros."""
-    return full(shape, 0, dtype, requires_grad, device)
+    """A Tensor of zeros; errors as in `full`."""
+    return _filled("zeros", shape, 0.0, dtype, requires_grad, device)
 
 
 def ones(shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, device: str = "cpu") -> Tensor:
-    """A Tensor of ones."""
-    return full(shape, 1, dtype, requires_grad, device)
+    """A Tensor of ones; errors as in `full`."""
+    return _filled("ones", shape, 1.0, dtype, requires_grad, device)
 
 
 def zeros_like(x: Tensor) -> Tensor:
-    """Zeros with the shape, dtype and device of `x`."""
-    return Tensor(x.xp.zeros_like(x.data))
+    """Zeros with the shape, dtype and device of `x`. Raises DTypeError if it is no Tensor."""
+    return Tensor(_a_tensor(x, "zeros_like").xp.zeros_like(x.data))
 
 
 def ones_like(x: Tensor) -> Tensor:
-    """Ones with the shape, dtype and device of `x`."""
-    return Tensor(x.xp.ones_like(x.data))
+    """Ones with the shape, dtype and device of `x`. Raises DTypeError if it is no Tensor."""
+    return Tensor(_a_tensor(x, "ones_like").xp.ones_like(x.data))
 
 
 def full_like(x: Tensor, fill_value: float) -> Tensor:
-    """One value everywhere, with the shape, dtype and device of `x`."""
-    return Tensor(x.xp.full_like(x.data, fill_value))
+    """One value everywhere, with the shape, dtype and device of `x`.
+
+    Raises:
+        DTypeError: if `x` is no Tensor, or its dtype cannot hold the value.
+    """
+    _a_tensor(x, "full_like")
+    try:
+        with np.errstate(invalid="raise"):
+            return Tensor(x.xp.full_like(x.data, fill_value))
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        raise DTypeError(f"full_like: {fill_value!r} is no number that {x.dtype} can hold") from None
+
+
+def _a_tensor(x: Any, name: str) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{name}: a Tensor is needed, not {type(x).__name__}; use mg.tensor")
+    return x
 
 
 def arange(
@@ -130,14 +178,23 @@ def arange(
     """Numbers from `start` (0 if only one is given) up to, but without, `stop`.
 
     Raises:
-        ShapeError: if the step is zero.
+        ShapeError: if the step is zero, or there are more numbers than can be addressed.
+        DTypeError: if the dtype does not exist, or what is given are no finite numbers.
     """
-    if step == 0:
-        raise ShapeError(f"arange: the step from {start} to {stop} must not be zero")
     first, last = (0, start) if stop is None else (start, stop)
+    for name, value in (("start", first), ("stop", last), ("step", step)):
+        _finite(value, f"arange: {name}")
+    if step == 0:
+        raise ShapeError(f"arange: the step from {first} to {last} must not be zero")
+    if (last - first) / step > MOST_ELEMENTS:
+        raise ShapeError(f"arange: from {first} to {last} by {step} are more numbers than any memory holds")
     if dtype is None and any(isinstance(number, float) for number in (first, last, step)):
         dtype = np.float32
-    return Tensor(library(device).arange(first, last, step, dtype))
+    dtype = None if dtype is None else known_dtype(dtype, "arange")
+    try:
+        return Tensor(library(device).arange(first, last, step, dtype))
+    except (TypeError, OverflowError) as error:
+        raise DTypeError(f"arange: {dtype} cannot count from {first} to {last} by {step}: {error}") from None
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = np.float32, device: str = "cpu") -> Tensor:
@@ -145,9 +202,18 @@ def linspace(start: float, stop: float, num: int, dtype: Any = np.float32, devic
 
     Raises:
         ShapeError: if `num` is negative.
+        DTypeError: if the dtype does not exist, or `start` or `stop` is no finite number.
     """
     (num,) = sizes(num, "linspace: num")
-    return Tensor(library(device).linspace(start, stop, num, dtype=dtype))
+    for name, value in (("start", start), ("stop", stop)):
+        _finite(value, f"linspace: {name}")
+    return Tensor(library(device).linspace(start, stop, num, dtype=known_dtype(dtype, "linspace")))
+
+
+def _finite(value: Any, name: str) -> None:
+    known = isinstance(value, int | float | np.integer | np.floating)
+    if not known or value != value or value in (math.inf, -math.inf):
+        raise DTypeError(f"{name} must be a finite number, got {value!r}")
 
 
 def eye(n: int, m: int | None = None, dtype: Any = np.float32, device: str = "cpu") -> Tensor:
@@ -155,6 +221,7 @@ def eye(n: int, m: int | None = None, dtype: Any = np.float32, device: str = "cp
 
     Raises:
         ShapeError: if a size is negative.
+        DTypeError: if the dtype does not exist.
     """
     rows, columns = sizes((n, n if m is None else m), "eye")
-    return Tensor(library(device).eye(rows, columns, dtype=dtype))
+    return Tensor(library(device).eye(rows, columns, dtype=known_dtype(dtype, "eye")))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .creation import Shape, sizes
+from .creation import Shape, known_dtype, sizes
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .tensor import Tensor, is_floating
 
@@ -68,9 +68,10 @@ def manual_seed(seed: int) -> Generator:
 
 
 def _real(dtype: Any, name: str) -> np.dtype:
+    dtype = known_dtype(dtype, name)
     if not is_floating(dtype):
-        raise DTypeError(f"{name}: the dtype must be real, not {np.dtype(dtype)}; use randint for integers")
-    return np.dtype(dtype)
+        raise DTypeError(f"{name}: the dtype must be real, not {dtype}; use randint for integers")
+    return dtype
 
 
 def rand(
@@ -98,8 +99,11 @@ def randint(low: int, high: int, shape: Shape, generator: Generator | None = Non
 
     Raises:
         ShapeError: if a size is negative, or there is no integer to choose.
+        DTypeError: if a bound is no integer of 64 bits.
     """
     shape = sizes(shape, "randint")
+    if not all(isinstance(bound, int | np.integer) and -(2**63) <= bound <= 2**63 for bound in (low, high)):
+        raise DTypeError(f"randint: the bounds must be integers that int64 can hold, got {low!r} and {high!r}")
     if high <= low:
         raise ShapeError(f"randint: there is no integer from {low} up to, but without, {high}")
     return Tensor((generator or default_generator).numpy(math.prod(shape)).integers(low, high, shape))

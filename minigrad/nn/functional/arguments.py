@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ...kernels.errors import DTypeError, ShapeError
+from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops.shape import expand_dims, squeeze
 from ...tensor import Tensor, is_floating
 
 Pair = int | tuple[int, int]
+
+
+def is_integer(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def integer(function: str, name: str, value: Any, least: int = 1) -> int:
+    """`value` as an int of at least `least`.
+
+    Raises:
+        ShapeError: if it is anything else.
+    """
+    if not is_integer(value) or value < least:
+        raise ShapeError(f"{function}: {name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def number(function: str, name: str, value: Any, least: float = 0.0, most: float = float("inf")) -> float:
+    """`value` as a float from `least` to `most`.
+
+    Raises:
+        MinigradError: if it is anything else, NaN included.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not least <= value <= most:
+        lowest = "" if least == -float("inf") else f", at least {least:g}"
+        limits = lowest if most == float("inf") else f", from {least:g} to {most:g}"
+        raise MinigradError(f"{function}: {name} must be a number{limits}, got {value!r}")
+    return float(value)
 
 
 def pair(value: Any, name: str) -> tuple[int, int]:
@@ -27,14 +55,20 @@ def four(x: Tensor) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
+def a_tensor(function: str, name: str, x: Any) -> Tensor:
+    """`x` itself, if it is a Tensor; raises DTypeError if it is not."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{function}: {name} must be a Tensor, not {type(x).__name__}; use mg.tensor")
+    return x
+
+
 def real(x: Any, name: str) -> Tensor:
     """`x` itself, if it is a Tensor of real numbers.
 
     Raises:
         DTypeError: if it is not.
     """
-    if not isinstance(x, Tensor):
-        raise DTypeError(f"{name}: the input must be a Tensor, not {type(x).__name__}; use mg.tensor")
+    a_tensor(name, "the input", x)
     if not is_floating(x.dtype):
         raise DTypeError(f"{name}: the input must hold real numbers, not {x.dtype}; use x.astype('float32')")
     return x
@@ -50,15 +84,13 @@ def on_batch(x: Tensor, function: Callable[[Tensor], Tensor], name: str) -> Tens
     return function(x)
 
 
-def same_dtype(name: str, **tensors: Tensor | None) -> str:
-    """The dtype that all given tensors share.
+def same_dtype(name: str, optional: Mapping[str, Tensor | None], **tensors: Tensor) -> str:
+    """The dtype that all given tensors share; those in `optional` may be None.
 
     A wrong dtype is most often a mistake, such as float64 data for float32 weights, so it is not promoted.
     """
-    for key, x in tensors.items():
-        if not isinstance(x, Tensor | None):
-            raise DTypeError(f"{name}: {key} must be a Tensor, not {type(x).__name__}; use mg.tensor")
-    given = {key: x.dtype.name for key, x in tensors.items() if x is not None}
+    present = {**tensors, **{key: x for key, x in optional.items() if x is not None}}
+    given = {key: a_tensor(name, key, x).dtype.name for key, x in present.items()}
     if len(set(given.values())) != 1:
         listed = ", ".join(f"{key} {dtype}" for key, dtype in given.items())
         raise DTypeError(f"{name}: all dtypes must be equal, got {listed}; use astype")

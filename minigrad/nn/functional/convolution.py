@@ -8,7 +8,7 @@ from ...kernels.errors import ShapeError
 from ...ops import conv
 from ...ops.shape import pad
 from ...tensor import Tensor
-from .arguments import Pair, on_batch, pair, same_dtype
+from .arguments import Pair, integer, on_batch, pair, same_dtype
 
 
 def conv2d(
@@ -36,7 +36,8 @@ def conv2d(
         ShapeError: if shapes, groups or window do not fit.
         DTypeError: if the dtypes differ or are not real.
     """
-    dtype = same_dtype("conv2d", input=input, weight=weight, bias=bias)
+    dtype = same_dtype("conv2d", {"bias": bias}, input=input, weight=weight)
+    groups = integer("conv2d", "groups", groups)
     _check_filter("conv2d", weight, bias, 0, 1)
     strides, dilations = pair(stride, "conv2d: stride"), pair(dilation, "conv2d: dilation")
     if isinstance(padding, str):
@@ -114,7 +115,8 @@ def conv_transpose2d(
         DTypeError: if the dtypes differ or are not real.
     """
     name = "conv_transpose2d"
-    dtype = same_dtype(name, input=input, weight=weight, bias=bias)
+    dtype = same_dtype(name, {"bias": bias}, input=input, weight=weight)
+    groups = integer(name, "groups", groups)
     _check_filter(name, weight, bias, 1, groups)
     strides, paddings = pair(stride, f"{name}: stride"), pair(padding, f"{name}: padding")
     dilations, extras = pair(dilation, f"{name}: dilation"), pair(output_padding, f"{name}: output_padding")

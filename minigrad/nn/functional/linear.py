@@ -14,7 +14,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ShapeError: if the shapes do not fit.
         DTypeError: if the dtypes differ.
     """
-    same_dtype("linear", input=input, weight=weight, bias=bias)
+    same_dtype("linear", {"bias": bias}, input=input, weight=weight)
     if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {input.shape} does not fit weight {weight.shape} (outputs, inputs)")
     if bias is not None and bias.shape != weight.shape[:1]:

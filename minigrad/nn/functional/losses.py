@@ -14,7 +14,7 @@ from ...ops.axes import normalize_axis
 from ...ops.indexing import take
 from ...ops.shape import permute_dims
 from ...tensor import Tensor, is_floating
-from .arguments import real
+from .arguments import a_tensor, is_integer, number, real
 
 
 def softmax(input: Tensor, dim: int = -1) -> Tensor:
@@ -59,14 +59,14 @@ def cross_entropy(
         MinigradError: if reduction or label_smoothing has no meaning.
     """
     name = "cross_entropy"
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise MinigradError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    label_smoothing = number(name, "label_smoothing", label_smoothing, most=1.0)
+    if not is_integer(ignore_index):
+        raise MinigradError(f"{name}: ignore_index must be an integer, got {ignore_index!r}")
     real(input, name)
-    if not isinstance(target, Tensor):
-        raise DTypeError(f"{name}: the targets must be a Tensor, not {type(target).__name__}; use mg.tensor")
+    a_tensor(name, "the targets", target)
     axis = 0 if input.ndim == 1 else 1
     classes = input.shape[axis] if input.ndim else 0
-    if weight is not None and weight.shape != (classes,):
+    if weight is not None and a_tensor(name, "weight", weight).shape != (classes,):
         raise ShapeError(f"{name}: weight {weight.shape} does not fit the {classes} classes of {input.shape}")
     if is_floating(target.dtype):
         if target.shape != input.shape:
@@ -80,6 +80,8 @@ def cross_entropy(
             losses = losses * weight.reshape((-1,) + (1,) * (input.ndim - 1 - axis))
         losses = losses.sum(axis)
         return _reduce(losses, reduction, name)
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: the targets must be integers or probabilities, not {target.dtype}")
     expected = input.shape[:axis] + input.shape[axis + 1 :]
     if target.shape != expected or input.ndim == 0:
         raise ShapeError(f"{name}: logits {input.shape} need targets of shape {expected}, got {target.shape}")
@@ -106,9 +108,17 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Args:
         reduction: "none", "sum" or "mean".
 
+    A target of integers or booleans takes the dtype of the input, as in PyTorch; the result of two real dtypes is
+    of the wider one.
+
     Raises:
         ShapeError: if the shapes differ (broadcasting is most often a mistake here).
+        DTypeError: if the input is no Tensor of real numbers, or the target no Tensor.
+        MinigradError: if reduction has no meaning.
     """
+    real(input, "mse_loss")
+    if not is_floating(a_tensor("mse_loss", "the target", target).dtype):
+        target = target.astype(input.dtype)
     if input.shape != target.shape:
         raise ShapeError(f"mse_loss: input {input.shape} and target {target.shape} must have one shape")
     difference = input - target

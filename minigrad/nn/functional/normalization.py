@@ -16,7 +16,7 @@ from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
 from ...ops.dropout import Dropout
 from ...tensor import Tensor
-from .arguments import four, real, same_dtype
+from .arguments import four, integer, number, real, same_dtype
 
 
 def batch_norm(
@@ -45,18 +45,26 @@ def batch_norm(
     Raises:
         ShapeError: if shapes do not fit, or training has only one value a channel.
         DTypeError: if the dtypes differ or are not real.
+        MinigradError: if momentum (0 to 1), eps (0 or more) or activation has no meaning, or only one of the
+            running statistics is given.
     """
     name = "batch_norm"
-    dtype = same_dtype(
-        name, input=input, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
-    )
+    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    dtype = same_dtype(name, given, input=input)
     real(input, name)
+    if momentum is None:
+        raise MinigradError(
+            f"{name}: momentum must be a number, not None; nn.BatchNorm2d(momentum=None) counts its steps and "
+            "averages over them"
+        )
+    momentum, eps = number(name, "momentum", momentum, most=1.0), number(name, "eps", eps)
+    if (running_mean is None) != (running_var is None):
+        raise MinigradError(f"{name}: running_mean and running_var must both be given, or both be None")
     if activation not in (None, "relu"):
         raise MinigradError(f'{name}: activation must be "relu" or None, got {activation!r}')
     if input.ndim < 2:
         raise ShapeError(f"{name}: the input must be (N, C, ...), got shape {input.shape}")
     channels = input.shape[1]
-    given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     for key, value in given.items():
         if value is not None and value.shape != (channels,):
             raise ShapeError(f"{name}: {key} has shape {value.shape}, input {input.shape} needs ({channels},)")
@@ -74,8 +82,8 @@ def batch_norm(
         if training and running_mean is not None and running_var is not None:
             # In float64, and never below zero: eps may be many times the variance, and cancels.
             variance = xp.maximum(1.0 / xp.square(function.inverse_std, dtype=np.float64) - eps, 0.0)
-            _move(running_mean.data, function.mean, momentum)
-            _move(running_var.data, variance * (count / (count - 1)), momentum)
+            _move(running_mean, function.mean, momentum)
+            _move(running_var, variance * (count / (count - 1)), momentum)
     else:
         y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, running_mean, running_var)
     return y if input.ndim == 4 else y.reshape(input.shape)
@@ -86,10 +94,11 @@ def _as_images(x: Tensor) -> Tensor:
     return x if x.ndim == 4 else x.reshape(*x.shape[:2], math.prod(x.shape[2:]), 1)
 
 
-def _move(running: Any, batch: Any, momentum: float) -> None:
+def _move(running: Tensor, batch: Any, momentum: float) -> None:
     """Move a running statistic towards the batch's, in place."""
-    running *= 1.0 - momentum
-    running += momentum * batch
+    running.data *= 1.0 - momentum
+    running.data += momentum * batch
+    running.note_change("batch_norm in training mode, which moves running statistics")
 
 
 def local_response_norm(
@@ -103,14 +112,23 @@ def local_response_norm(
         input: (N, C, ...) with at least three axes; three are (N, C, W), not one image.
 
     Raises:
-        ShapeError: if the size is not positive, or there are fewer axes.
+        ShapeError: if the size is not a positive integer, or there are fewer axes.
         DTypeError: if the input is no Tensor of real numbers.
+        MinigradError: if alpha, beta or k is not a number.
     """
     name = "local_response_norm"
     if real(input, name).ndim < 3:
         raise ShapeError(f"{name}: the input must be (N, C, ...) with three axes or more, got {input.shape}")
     x = _as_images(input)
-    problem = LocalResponseNormProblem(four(x), size, alpha, beta, k, x.dtype.name)
+    lowest = -math.inf
+    problem = LocalResponseNormProblem(
+        four(x),
+        integer(name, "size", size),
+        number(name, "alpha", alpha, lowest),
+        number(name, "beta", beta, lowest),
+        number(name, "k", k, lowest),
+        x.dtype.name,
+    )
     y = apply(normalization.LocalResponseNorm(problem), x)
     return y if input.ndim == 4 else y.reshape(input.shape)
 
@@ -124,12 +142,15 @@ def dropout(
     the same on every device.
 
     Raises:
-        MinigradError: if `p` is not a probability.
+        MinigradError: if `p` is not a probability, or `generator` no generator of minigrad's.
         DTypeError: if the input is no Tensor of real numbers.
     """
     real(input, "dropout")
-    if not 0.0 <= p <= 1.0:
-        raise MinigradError(f"dropout: p must be between 0 and 1, got {p}")
+    p = number("dropout", "p", p, most=1.0)
+    if not isinstance(generator, random.Generator | None):
+        raise MinigradError(
+            f"dropout: generator must be a mg.random.Generator or None, not {type(generator).__name__}"
+        )
     if not training or p == 0.0:
         return input
     generator = generator or random.default_generator

@@ -7,7 +7,7 @@ from ...kernels import pool2d
 from ...kernels.errors import ShapeError
 from ...ops import pool
 from ...tensor import Tensor
-from .arguments import Pair, four, on_batch, pair
+from .arguments import Pair, four, is_integer, on_batch, pair
 
 
 def max_pool2d(
@@ -64,9 +64,13 @@ def avg_pool2d(
         divisor_override: divide by this number instead.
 
     Raises:
-        ShapeError: if the window does not fit, or the divisor is zero.
+        ShapeError: if the window does not fit, or the divisor is no integer other than zero.
     """
     size = pair(kernel_size, "avg_pool2d: kernel_size")
+    if divisor_override is not None and not (is_integer(divisor_override) and divisor_override):
+        raise ShapeError(
+            f"avg_pool2d: divisor_override must be an integer other than zero, got {divisor_override!r}"
+        )
 
     def run(x: Tensor) -> Tensor:
         problem = pool2d.Pool2dProblem(

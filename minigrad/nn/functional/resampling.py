@@ -73,7 +73,8 @@ def _sizes(
         height, width = pair(size, f"{name}: size")
         return (height, width), (image[0] / max(1, height), image[1] / max(1, width))
     factors = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor, scale_factor)
-    if len(factors) != 2 or not all(isinstance(f, int | float) and f > 0 for f in factors):
+    known = all(isinstance(f, int | float | np.number) and 0 < f < math.inf for f in factors)
+    if len(factors) != 2 or not known:
         raise ShapeError(f"{name}: scale_factor must be one positive number or a pair, got {scale_factor!r}")
     down, right = (float(f) for f in factors)
     return (math.floor(image[0] * down), math.floor(image[1] * right)), (1.0 / down, 1.0 / right)

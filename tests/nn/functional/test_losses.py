@@ -161,6 +161,15 @@ def test_mse_loss(shape, reduction, layout, seed):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("target", ["bool", "uint8", "int64", "float32", "float64"])
+def test_mse_loss_has_the_dtype_that_pytorchs_has(dtype, target):
+    x, t = np.ones(3, dtype), np.arange(3).astype(target)
+    expected = torch.nn.functional.mse_loss(torch.tensor(x), torch.tensor(t))
+    loss = F.mse_loss(mg.tensor(x), mg.tensor(t))
+    assert (loss.dtype.name, loss.item()) == (str(expected.dtype).removeprefix("torch."), expected.item())
+
+
 X, T = mg.zeros((4, 3)), mg.tensor([0, 1, 2, 0])
 ERRORS = {
     "label": (
@@ -199,6 +208,13 @@ ERRORS = {
     ),
     "mse shapes": (lambda: F.mse_loss(X, mg.zeros((4, 1))), mg.ShapeError, ["mse_loss", "(4, 3)", "(4, 1)"]),
     "mse reduction": (lambda: F.mse_loss(X, X, "max"), mg.MinigradError, ["mse_loss", "'max'"]),
+    "mse list": (lambda: F.mse_loss(mg.zeros(2), [1, 2]), mg.DTypeError, ["mse_loss", "target", "list"]),
+    "mse input": (lambda: F.mse_loss([1, 2], mg.zeros(2)), mg.DTypeError, ["mse_loss", "input", "list"]),
+    "mse integers": (lambda: F.mse_loss(T, T), mg.DTypeError, ["mse_loss", "int64"]),
+    "smoothing word": (lambda: F.cross_entropy(X, T, label_smoothing="a"), mg.MinigradError, ["smoothing", "'a'"]),
+    "ignored": (lambda: F.cross_entropy(X, T, ignore_index=1.5), mg.MinigradError, ["ignore_index", "1.5"]),
+    "weights list": (lambda: F.cross_entropy(X, T, [1, 1, 1]), mg.DTypeError, ["weight", "list", "mg.tensor"]),
+    "booleans": (lambda: F.cross_entropy(X, T > 0), mg.DTypeError, ["cross_entropy", "targets", "bool"]),
     "softmax axis": (lambda: F.softmax(X, 2), mg.ShapeError, ["softmax", "axis 2"]),
     "softmax dtype": (lambda: F.softmax(T), mg.DTypeError, ["softmax", "int64"]),
     "log_softmax dtype": (lambda: F.log_softmax(T, 0), mg.DTypeError, ["log_softmax", "int64"]),

@@ -209,9 +209,36 @@ ERRORS = {
         ["batch_norm", "'tanh'", "relu"],
     ),
     "lrn size": (lambda: F.local_response_norm(X, 0), mg.ShapeError, ["local_response_norm", "size", "0"]),
+    "lrn half": (lambda: F.local_response_norm(X, 2.5), mg.ShapeError, ["local_response_norm", "size", "2.5"]),
+    "lrn alpha": (lambda: F.local_response_norm(X, 2, "a"), mg.MinigradError, ["alpha must be a number", "'a'"]),
+    "lrn beta": (lambda: F.local_response_norm(X, 2, beta=None), mg.MinigradError, ["beta", "None"]),
+    "lrn k": (lambda: F.local_response_norm(X, 2, k=np.nan), mg.MinigradError, ["k must be a number", "nan"]),
+    "momentum none": (
+        lambda: F.batch_norm(X, mg.zeros(3), mg.ones(3), training=True, momentum=None),
+        mg.MinigradError,
+        ["batch_norm", "momentum", "None", "nn.BatchNorm2d"],
+    ),
+    "momentum": (
+        lambda: F.batch_norm(X, None, None, momentum=2),
+        mg.MinigradError,
+        ["momentum", "from 0 to 1", "2"],
+    ),
+    "eps": (lambda: F.batch_norm(X, None, None, eps=np.nan), mg.MinigradError, ["batch_norm", "eps", "nan"]),
+    "one statistic": (
+        lambda: F.batch_norm(X, mg.zeros(3), None),
+        mg.MinigradError,
+        ["running_mean and running_var", "both"],
+    ),
     "lrn axes": (lambda: F.local_response_norm(mg.zeros((2, 3)), 2), mg.ShapeError, ["three axes", "(2, 3)"]),
     "lrn integers": (lambda: F.local_response_norm(X.astype("int64"), 2), mg.DTypeError, ["int64"]),
-    "dropout": (lambda: F.dropout(X, 1.5), mg.MinigradError, ["dropout", "1.5", "between 0 and 1"]),
+    "dropout": (lambda: F.dropout(X, 1.5), mg.MinigradError, ["dropout", "1.5", "from 0 to 1"]),
+    "dropout word": (lambda: F.dropout(X, "a"), mg.MinigradError, ["dropout", "p must be a number", "'a'"]),
+    "dropout nan": (lambda: F.dropout(X, np.nan), mg.MinigradError, ["dropout", "p must be a number", "nan"]),
+    "dropout generator": (
+        lambda: F.dropout(X, generator=np.random.default_rng()),
+        mg.MinigradError,
+        ["dropout", "generator", "mg.random.Generator"],
+    ),
     "dropout integers": (lambda: F.dropout(mg.arange(3)), mg.DTypeError, ["dropout", "int64"]),
 }
 

@@ -146,6 +146,11 @@ ERRORS = {
     "padding": (lambda: F.max_pool2d(X, 2, padding=2), mg.ShapeError, ["padding (2, 2)", "kernel_size (2, 2)"]),
     "too large": (lambda: F.avg_pool2d(X, 7), mg.ShapeError, ["(7, 7)", "(5, 6)"]),
     "divisor": (lambda: F.avg_pool2d(X, 2, divisor_override=0), mg.ShapeError, ["divisor_override", "zero"]),
+    "half a divisor": (
+        lambda: F.avg_pool2d(X, 2, divisor_override=2.5),
+        mg.ShapeError,
+        ["avg_pool2d", "divisor_override", "2.5"],
+    ),
     "no pixels": (lambda: F.max_pool2d(mg.zeros((1, 2, 0, 3)), 1), mg.ShapeError, ["(1, 2, 0, 3)"]),
     "adaptive size": (lambda: F.adaptive_avg_pool2d(X, 0), mg.ShapeError, ["output_size", "(0, 0)"]),
     "adaptive sizes": (lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)), mg.ShapeError, ["output_size", "(1, 2, 3)"]),
