@@ -45,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not arguments.debug:
                 warnings.simplefilter("ignore")
             jit.read_environment()
-            default_choices()
+            if arguments.run is not kernels.run:  # which tells what there is to choose from, whatever was chosen
+                default_choices()
             status: int = arguments.run(arguments)
             sys.stdout.flush()
             return status

@@ -32,9 +32,12 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from minigrad import models
 
+    from .model import require_model
+
     for name in ("num_classes", "size"):
         if getattr(arguments, name) < 1:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(arguments, name)}")
+    require_model(arguments.model, arguments.size)
     model = models.build(arguments.model, num_classes=arguments.num_classes, init_weights=False)
     print(models.summary(model, size=arguments.size, aux=arguments.aux))
     return 0

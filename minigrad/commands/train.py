@@ -43,6 +43,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from minigrad.train.run_folder import RunFolder, require_free
 
+    from .model import require_model
+
     given = _normalised(given_config(arguments))
     resuming = arguments.resume is not None
     if resuming:
@@ -54,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         config = TrainConfig(**given).completed()
         if arguments.name is not None:
             require_free(arguments.out, arguments.name)
+    require_model(config.model, config.size)
     if config.workers:
         # Batches that nobody fetched any more are cleared away by Python, which makes words about it.
         os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")

@@ -1,6 +1,6 @@
 """Data sets, the transforms of their images, and the loader that makes batches of them."""
 
-from .catalogue import DATASET_NAMES, load_dataset
+from .catalogue import DATASET_NAMES, FOLDER_DATASETS, load_dataset
 from .dataset import ArrayImages, FileImages, ImageDataset, ImageSource
 from .decode import read_image
 from .loader import Batch, Loader
@@ -8,6 +8,7 @@ from .transforms import Augmentation, Preparation
 
 __all__ = [
     "DATASET_NAMES",
+    "FOLDER_DATASETS",
     "ArrayImages",
     "Augmentation",
     "Batch",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from minigrad.kernels.errors import MinigradError
@@ -31,6 +31,10 @@ ENDLESS_SCHEDULES = ("step", "constant")
 HARMLESS = frozenset({"data_dir", "workers", "checkpoint_every", "detect_anomaly"})
 # What may differ too, but makes sums round in another order.
 ROUNDING = frozenset({"device", "kernels", "threads"})
+
+
+# How a person calls the kinds of values.
+KINDS: Mapping[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class ConfigError(MinigradError, ValueError):
@@ -100,6 +104,8 @@ class TrainConfig:
     detect_anomaly: bool = option(False, "look for values that are not finite in every operation (slow)", bool)
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _require_kind(item, getattr(self, item.name))
         for name, least in (
             ("size", 1),
             ("epochs", 1),
@@ -142,7 +148,11 @@ class TrainConfig:
 
     @classmethod
     def from_json(cls, values: Any, source: str) -> TrainConfig:
-        """The inverse of `to_json`. Raises ConfigError, naming `source`, where fields are missing or unknown."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ConfigError: fields are missing, unknown, or of values that have no meaning; names `source`.
+        """
         names = {item.name for item in fields(cls)}
         if not isinstance(values, Mapping):
             raise ConfigError(f"{source} does not hold a configuration")
@@ -151,7 +161,10 @@ class TrainConfig:
             raise ConfigError(
                 f"{source} is the configuration of another version of minigrad; it differs in: {odd}"
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
 
 
 def flag(name: str) -> str:
@@ -192,6 +205,16 @@ def changed_for_resume(saved: TrainConfig, given: Mapping[str, Any]) -> tuple[Tr
         )
         raise ConfigError(f"a resumed run keeps its options, and these differ: {contradictions}; start a new run")
     return replace(saved, **changed), sorted(changed.keys() & ROUNDING)
+
+
+def _require_kind(item: Field[Any], value: Any) -> None:
+    """Raise ConfigError where `value` is not of the kind that the field `item` holds."""
+    if value is None and item.default is None:
+        return
+    kind = item.metadata["kind"]
+    known = isinstance(value, int | float if kind is float else kind)
+    if not known or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{flag(item.name)} must be {KINDS[kind]}, not {value!r}")
 
 
 def _require(config: TrainConfig, name: str, holds: Any, rule: str) -> None:

@@ -65,8 +65,9 @@ def test_summary_prints_the_papers_table(minigrad: Run, model: str) -> None:
 @pytest.mark.parametrize(
     ("given", "phrase", "status"),
     [
-        (["--model", "alexnet"], "'alexnet'", 1),
-        (["--size", "4"], "4x4", 1),
+        (["--model", "alexnet"], "--model 'alexnet': there is no such model; there are: googlenet", 2),
+        (["--size", "14"], "--size 14 is too small for googlenet, which needs images of at least 15x15", 2),
+        (["--size", "30", "--model", "googlenet-paper"], "--size 30 is too small for googlenet-paper", 2),
         (["--size", "0"], "--size", 2),
         (["--num-classes", "0"], "--num-classes", 2),
     ],
@@ -98,6 +99,11 @@ def test_a_bad_environment_variable_is_named_in_one_line(variable: str, value: s
     assert result.stderr.count("\n") == 1
     assert variable in result.stderr
     assert phrase in result.stderr
+
+
+def test_kernels_lists_what_there_is_whatever_the_environment_asks_for() -> None:
+    result = process("kernels", MINIGRAD_KERNELS="conv2d=winogrd")
+    assert result.stdout == process("kernels").stdout != ""
 
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:

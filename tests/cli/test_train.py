@@ -107,6 +107,8 @@ def test_a_taken_name_is_refused_and_nothing_is_touched(minigrad: Run, images: P
         (["--average", "mean"], ["--average", "mean", "polyak"]),
         (["--device", "tpu"], ["--device", "tpu", "cuda"]),
         (["--epoch", "3"], ["--epoch"]),
+        (["--data", ""], ["--data"]),
+        (["--data-dir", ""], ["--data-dir"]),
         (["--data", "no/such/folder"], ["--data no/such/folder", "fashion-mnist"]),
         (["--resume", "a", "--name", "b"], ["--resume a", "--name b"]),
     ],
@@ -117,16 +119,20 @@ def test_an_option_without_meaning_is_named(minigrad: Run, given: list[str], phr
 
 
 def test_an_unknown_model_is_named_with_those_there_are(minigrad: Run) -> None:
-    assert_fails(minigrad("train", "--model", "resnet"), "'resnet'", "googlenet-paper")
+    assert_fails(minigrad("train", "--model", "resnet"), "--model 'resnet'", "googlenet-paper", status=2)
 
 
 def test_a_name_that_is_a_path_is_refused(minigrad: Run, images: Path) -> None:
     assert_fails(minigrad("train", *options(images, "--name", "../a")), "'../a'", "--out")
 
 
-def test_images_too_small_for_the_network_leave_no_folder(minigrad: Run) -> None:
-    assert_fails(minigrad("train", "--size", "8"), "8x8", "too small")
-    assert not Path("runs").exists()
+@pytest.mark.parametrize(("model", "least"), [("googlenet", 15), ("googlenet-paper", 31)])
+def test_images_too_small_for_the_network_are_refused_with_the_least_size(
+    minigrad: Run, model: str, least: int
+) -> None:
+    result = minigrad("train", "--model", model, "--size", least - 1)
+    assert_fails(result, f"--size {least - 1} is too small for {model}", f"{least}x{least}", status=2)
+    assert (result.out, Path("runs").exists()) == ("", False)  # nothing was read, made or compiled
 
 
 @pytest.mark.parametrize(

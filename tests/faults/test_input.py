@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
+import math
 import shutil
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +38,7 @@ def trained(minigrad: Run, images: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
 def test_data_without_a_folder(minigrad: Run, name: str) -> None:
-    assert_fails(minigrad("train", *TRAIN, "--data", name), name, "folder")
+    assert_fails(minigrad("train", *TRAIN, "--data", name), f"--data {name}", "--data-dir", status=2)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
@@ -55,7 +58,7 @@ def test_an_image_folder_without_parts_or_images(minigrad: Run, tmp_path: Path, 
 
 
 def test_folders_that_have_no_meaning(minigrad: Run, own_images: Path) -> None:
-    assert_fails(minigrad("train", *TRAIN, "--data-dir", own_images), "digits", own_images)
+    assert_fails(minigrad("train", *TRAIN, "--data-dir", own_images), "--data digits", "--data-dir", status=2)
     assert_fails(minigrad("train", *TRAIN, "--data", own_images, "--data-dir", "x"), "--data-dir", status=2)
 
 
@@ -197,6 +200,54 @@ def test_a_spoilt_configuration(minigrad: Run, trained: Path, content: str) -> N
     result = minigrad("train", "--resume", "a")
     assert_fails(result, trained / "config.json", status=result.status)
     assert result.status != 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", "six"),
+        ("epochs", 1.5),
+        ("epochs", None),
+        ("epochs", True),
+        ("batch_size", [8]),
+        ("lr", "0.1"),
+        ("lr", math.nan),
+        ("momentum", {}),
+        ("aux_weight", None),
+        ("aux_weight", -math.inf),
+        ("data", None),
+        ("data", 3),
+        ("model", ["tiny"]),
+        ("model", "tinier"),
+        ("size", "12"),
+        ("optimizer", 0),
+        ("schedule", None),
+        ("seed", -1),
+        ("kernels", None),
+        ("kernels", "conv2d=winogrd"),
+        ("threads", False),
+        ("threads", 4096),
+        ("device", "tpu"),
+        ("detect_anomaly", 1),
+    ],
+)
+def test_a_configuration_with_a_value_that_has_no_meaning(
+    minigrad: Run, trained: Path, name: str, value: Any
+) -> None:
+    before = {file.name: file.read_bytes() for file in trained.iterdir() if file.name != "config.json"}
+    config = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps({**config, name: value}))
+    result = minigrad("train", "--resume", "a")
+    assert_fails(result, f"--{name.replace('_', '-')}", status=result.status)
+    assert result.status != 0
+    assert {file.name: file.read_bytes() for file in trained.iterdir() if file.name != "config.json"} == before
+
+
+def test_a_value_of_the_wrong_kind_is_told_with_its_file(minigrad: Run, trained: Path) -> None:
+    config = json.loads((trained / "config.json").read_text())
+    (trained / "config.json").write_text(json.dumps({**config, "epochs": "six"}))
+    line = f"minigrad: {trained / 'config.json'}: --epochs must be a whole number, not 'six'\n"
+    assert minigrad("train", "--resume", "a").err == line
 
 
 def test_a_spoilt_metrics_file(minigrad: Run, trained: Path) -> None:

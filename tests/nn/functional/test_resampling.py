@@ -79,7 +79,11 @@ ERRORS = {
     "sizes": (lambda: F.interpolate(X, (1, 2, 3)), mg.ShapeError, ["interpolate: size", "(1, 2, 3)"]),
     "factor": (lambda: F.interpolate(X, scale_factor=-1.0), mg.ShapeError, ["scale_factor", "-1.0"]),
     "small factor": (lambda: F.interpolate(X, scale_factor=0.1), mg.ShapeError, ["(1, 2, 4, 4)", "(0, 0)"]),
-    "endless factor": (lambda: F.interpolate(X, scale_factor=np.inf), mg.ShapeError, ["scale_factor", "inf"]),
+    "endless factor": (
+        lambda: F.interpolate(X, scale_factor=float("inf")),
+        mg.ShapeError,
+        ["scale_factor", "inf"],
+    ),
     "factors": (lambda: F.interpolate(X, scale_factor=(1.0,)), mg.ShapeError, ["scale_factor", "(1.0,)"]),
     "axes": (lambda: F.interpolate(mg.zeros((2, 4, 4)), 2), mg.ShapeError, ["(N, C, H, W)", "(2, 4, 4)"]),
     "integers": (lambda: F.interpolate(X.astype("uint8"), 2), mg.DTypeError, ["interpolate", "uint8"]),
