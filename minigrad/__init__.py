@@ -18,13 +18,12 @@ from .autograd import (
     Function,
     GraphError,
     Hook,
-    backward,
-    grad,
     hook,
     is_grad_enabled,
     no_grad,
     set_grad_enabled,
 )
+from .backpropagation import backward, grad
 from .creation import (
     arange,
     asarray,

@@ -1,15 +1,14 @@
-"""Reverse-mode differentiation: the tape, and the pass back over it.
+"""Reverse-mode differentiation: the tape.
 
 A `Function` states one operation's mathematics. `apply` runs it forward on raw arrays and, where
 a gradient will be wanted, leaves it on the tape: its output remembers the Function, the
-Function remembers the edges to its inputs. `backpropagate` walks these edges from the newest Function
+Function remembers the edges to its inputs. `backpropagation` walks these edges from the newest Function
 to the oldest. Since each `backward` is itself made of Tensor operations, recording the
 walk gives gradients of gradients.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import weakref
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ from contextvars import ContextVar
 from typing import Any
 
 from .kernels.arrays import Array
-from .kernels.errors import MinigradError, ShapeError
+from .kernels.errors import MinigradError
+from .readers import owner
 from .tensor import Tensor, is_floating
 
 Gradient = Tensor | None
@@ -62,17 +62,21 @@ class Function:
     Tensor), whatever raw arrays `forward` kept in attributes of its own, and
     `self.needs_gradient`, to leave out gradients that nobody asked for.
 
-    Broadcasting is undone and dtypes are restored here, not in the subclasses.
+    Broadcasting is undone and dtypes are restored here, not in the subclasses. So is checked here that the values
+    that `backward` reads are those that `forward` saw.
     """
 
     differentiable: bool = True
     saves_inputs: bool = True  # a Function whose backward does without them lets their memory go
     saves_output: bool = False
+    multilinear: bool = False  # each gradient reads all inputs but its own; what none reads is not saved (None)
 
     inputs: tuple[Any, ...] = ()
     edges: tuple[Edge, ...] = ()
     needs_gradient: tuple[bool, ...] = ()
+    _arrays: Sequence[Array | None] = ()  # the memory of the inputs, as the forward pass found it
     freed = False
+    spoiled_by = ""  # what changed in place since the forward pass that `backward` would read
     sequence = -1
     origin: Any = None  # where the forward call stood, noted while anomalies are looked for
     name: str = "Function"  # in errors, reports and drawings; the class's, unless an instance has its own
@@ -109,16 +113,24 @@ class Function:
         if self.sequence >= 0:
             raise GraphError(f"this {self.name} has been applied before; make a new one for each application")
         self.sequence = next(_sequence)
-        self.edges = tuple(_edge(x) for x in inputs)
+        self.edges = tuple(edge_of(x) for x in inputs)
         self._specifications = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in inputs]
+        reader = weakref.ref(self)
         if self.saves_inputs:
-            self.inputs = inputs
-            for x in inputs:
+            self.inputs = self._read(inputs) if self.multilinear else inputs
+            self._arrays = [x.data if isinstance(x, Tensor) else None for x in self.inputs]
+            for x in self.inputs:
                 if isinstance(x, Tensor):
-                    x.note_reader(weakref.ref(self))
+                    x.note_reader(reader)
         if self.saves_output:
-            output.note_reader(weakref.ref(self))
+            output.note_reader(reader)
             self._output, self._output_readers = output.data, output.readers
+
+    def _read(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs of a multilinear Function that the gradient of another one reads; None for the rest."""
+        wanted = [edge is not None for edge in self.edges]
+        count = sum(wanted)
+        return tuple([x if count > own else None for x, own in zip(inputs, wanted, strict=True)])
 
     def gradients(self, gradient: Tensor, needed: tuple[bool, ...]) -> list[Gradient]:
         """`backward`, brought to the shapes and dtypes of the inputs; None where not needed."""
@@ -127,6 +139,7 @@ class Function:
                 f"the graph behind {self.name} was freed by an earlier backward pass; "
                 "pass retain_graph=True to the first one to go back over it again"
             )
+        self._check_unchanged()
         self.needs_gradient = needed
         given = self.backward(gradient)
         results = [given] if isinstance(given, Tensor) or given is None else list(given)
@@ -136,6 +149,22 @@ class Function:
             self._conform(result, *specification) if need and result is not None and specification else None
             for result, need, specification in zip(results, needed, self._specifications, strict=True)
         ]
+
+    def _check_unchanged(self) -> None:
+        """Raise a GraphError if what `backward` reads was changed in place or replaced since `forward` read it."""
+        change = self.spoiled_by
+        for x, array in zip(self.inputs, self._arrays, strict=True):
+            if array is not None and x.data is not array:
+                change = (
+                    f"the array of a {type(x).__name__} of shape {x.shape} was replaced by another (by a weight "
+                    "average that was applied, Module.to, or an assignment to its data)"
+                )
+        if change:
+            called = f", called {self.origin}," if self.origin else ""
+            raise GraphError(
+                f"{self.name}{called} has no right gradient any more: {change} after the forward pass that read "
+                "it; call backward() before such a change, or repeat the forward pass after it"
+            )
 
     def _conform(self, gradient: Tensor, shape: tuple[int, ...], dtype: Any) -> Tensor:
         """Undo broadcasting (sum over the axes that were stretched) and promotion (cast back)."""
@@ -156,7 +185,7 @@ class Function:
         self.__dict__ = {"freed": True, **{key: self.__dict__[key] for key in kept if key in self.__dict__}}
 
 
-def _edge(x: Any) -> Edge:
+def edge_of(x: Any) -> Edge:
     if not isinstance(x, Tensor) or not x.requires_grad:
         return None
     return x if x.node is None else x.node
@@ -174,18 +203,18 @@ class Hook:
     def after_backward(self, function: Function, gradient: Tensor, results: Sequence[Gradient]) -> None: ...
 
 
-_hooks: list[Hook] = []
+active_hooks: list[Hook] = []
 
 
 @contextmanager
 def hook(*hooks: Hook) -> Iterator[None]:
     """Call `hooks` around every operation, forward and backward, inside a `with` block."""
-    _hooks.extend(hooks)
+    active_hooks.extend(hooks)
     try:
         yield
     finally:
         for item in hooks:
-            _hooks.remove(item)
+            active_hooks.remove(item)
 
 
 def apply(function: Function, *inputs: Any) -> Tensor:
@@ -193,12 +222,12 @@ def apply(function: Function, *inputs: Any) -> Tensor:
 
     `inputs` are Tensors, or Python scalars, which stay weakly typed as NEP 50 has it.
     """
-    for item in _hooks:
+    for item in active_hooks:
         item.before_forward(function, inputs)
     result = function.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs])
     output = Tensor(result)
     for x in inputs:
-        if isinstance(x, Tensor) and _owner(x.data) is _owner(output.data):
+        if isinstance(x, Tensor) and owner(x.data) is owner(output.data):
             output.share_readers(x)  # a view: whoever assigns to one of the two changes both
     if (
         function.differentiable
@@ -209,182 +238,6 @@ def apply(function: Function, *inputs: Any) -> Tensor:
         function.record(inputs, output)
         output.node = function
         output.requires_grad = True
-    for item in reversed(_hooks):
+    for item in reversed(active_hooks):
         item.after_forward(function, inputs, output)
     return output
-
-
-def backpropagate(
-    outputs: Sequence[Tensor],
-    output_gradients: Sequence[Tensor],
-    targets: Sequence[Tensor] | None,
-    retain_graph: bool,
-    create_graph: bool,
-) -> dict[int, tuple[Edge, Tensor]]:
-    """Carry gradients from `outputs` back to `targets`, or to every leaf if that is None.
-
-    Functions are visited newest first; as each is newer than its inputs, a Function's turn comes when
-    all the gradients that flow into its output have been added up. There is no recursion, so
-    a graph may be of any depth.
-
-    Returns:
-        id of the edge -> (edge, gradient), for each target or leaf that was reached.
-    """
-    reached: dict[int, tuple[Edge, Tensor]] = {}
-    pending: list[tuple[int, int, Function]] = []
-    wanted = None if targets is None else {id(_edge(target)) for target in targets}
-    useful = None if targets is None else _leading_to(targets, outputs)
-    summed: set[int] = set()  # gradients that are sums of ours, so that the next term may be added in place
-
-    def add(edge: Edge, gradient: Tensor) -> None:
-        key = id(edge)
-        if key not in reached:
-            reached[key] = (edge, gradient)
-            if isinstance(edge, Function):
-                heapq.heappush(pending, (-edge.sequence, key, edge))
-        elif key in summed and not create_graph:
-            reached[key][1].data.__iadd__(gradient.data)
-        else:
-            reached[key] = (edge, reached[key][1] + gradient)
-            summed.add(key)
-
-    with set_grad_enabled(create_graph):
-        for output, gradient in zip(outputs, output_gradients, strict=True):
-            add(_edge(output), gradient)
-        while pending:
-            _, key, function = heapq.heappop(pending)
-            gradient = reached[key][1] if wanted and key in wanted else reached.pop(key)[1]
-            summed.discard(key)
-            needed = tuple(edge is not None and (useful is None or id(edge) in useful) for edge in function.edges)
-            if not any(needed):
-                continue
-            results = _run_backward(function, gradient, needed)
-            for edge, result in zip(function.edges, results, strict=True):
-                if result is not None:
-                    add(edge, result)
-            if not retain_graph:
-                function.release()
-    return reached
-
-
-def _run_backward(function: Function, gradient: Tensor, needed: tuple[bool, ...]) -> list[Gradient]:
-    for item in _hooks:
-        item.before_backward(function, gradient)
-    results = function.gradients(gradient, needed)
-    for item in reversed(_hooks):
-        item.after_backward(function, gradient, results)
-    return results
-
-
-def _leading_to(targets: Sequence[Tensor], outputs: Sequence[Tensor]) -> set[int]:
-    """The ids of all edges from which a target can be reached, so that other branches are skipped."""
-    wanted = [_edge(target) for target in targets]
-    oldest = min((edge.sequence if isinstance(edge, Function) else -1 for edge in wanted), default=-1)
-    functions: dict[int, Function] = {}
-    unvisited = [output.node for output in outputs if output.node is not None]
-    while unvisited:
-        function = unvisited.pop()
-        if id(function) not in functions and function.sequence >= oldest:  # what is older leads to no target
-            functions[id(function)] = function
-            unvisited.extend(edge for edge in function.edges if isinstance(edge, Function))
-    useful = {id(edge) for edge in wanted}
-    for function in sorted(functions.values(), key=lambda function: function.sequence):
-        if any(id(edge) in useful for edge in function.edges if edge is not None):
-            useful.add(id(function))
-    return useful
-
-
-def _first_gradient(output: Tensor, gradient: Any) -> Tensor:
-    """The gradient that a pass starts from: the given one, checked, or 1 for a scalar."""
-    if not isinstance(output, Tensor):
-        raise GraphError(f"gradients start from a Tensor, not from {type(output).__name__}")
-    if not output.requires_grad:
-        raise GraphError(f"no gradient can flow: the output of shape {output.shape} does not require one")
-    if gradient is None:
-        if output.size != 1:
-            raise GraphError(
-                f"an output of shape {output.shape} needs an explicit gradient of that shape; "
-                "only a single number has the gradient 1"
-            )
-        return Tensor(output.xp.ones_like(output.data))
-    gradient = gradient if isinstance(gradient, Tensor) else Tensor(output.xp.asarray(gradient))
-    if gradient.shape != output.shape:
-        raise ShapeError(f"the gradient has shape {gradient.shape}, the output {output.shape}: they must be equal")
-    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
-
-
-def backward(
-    output: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
-) -> None:
-    """Add to `.grad` of every leaf the gradient of `output` with respect to it; see `Tensor.backward`."""
-    first = _first_gradient(output, gradient)
-    retain = create_graph if retain_graph is None else retain_graph
-    reached = backpropagate([output], [first], None, retain, create_graph).values()
-    # Optimisers change gradients in place: none may share memory with another, with a leaf or with what was given.
-    taken = {id(_owner(first.data)), *(id(_owner(leaf.data)) for leaf, _ in reached)}
-    with set_grad_enabled(create_graph):
-        for leaf, result in reached:
-            if leaf.grad is not None:
-                result = leaf.grad + result
-            elif id(_owner(result.data)) in taken or not result.data.flags.writeable:
-                result = result.copy()
-            leaf.grad = result
-            taken.add(id(_owner(result.data)))
-
-
-def _owner(array: Array) -> Array:
-    """The array whose memory `array` is a view of, or itself."""
-    while isinstance(array.base, type(array)):
-        array = array.base
-    return array
-
-
-def grad(
-    outputs: Tensor | Sequence[Tensor],
-    inputs: Tensor | Sequence[Tensor],
-    grad_outputs: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    allow_unused: bool = False,
-) -> tuple[Gradient, ...]:
-    """The gradients of the sum of `outputs` (each weighted by its entry in `grad_outputs`) by each of `inputs`.
-
-    Args:
-        outputs: one Tensor or several.
-        inputs: one Tensor or several, leaves or not.
-        grad_outputs: one gradient an output, of its shape; may be left out for single numbers.
-        retain_graph: keep the graph for another pass; by default only where `create_graph` is set.
-        create_graph: record the pass itself, so that the results can be differentiated again.
-        allow_unused: give None for an input that the outputs do not depend on, instead of raising.
-
-    Returns:
-        One gradient an input, of its shape and dtype.
-
-    Raises:
-        GraphError: if an input does not require a gradient or is not used, or a graph was freed.
-        ShapeError: if an entry of `grad_outputs` has another shape than its output.
-    """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if grad_outputs is None:
-        grad_outputs = [None] * len(outputs)
-    elif not isinstance(grad_outputs, list | tuple):
-        grad_outputs = [grad_outputs]
-    if len(grad_outputs) != len(outputs):
-        raise GraphError(f"{len(outputs)} outputs, but {len(grad_outputs)} entries in grad_outputs")
-    for position, x in enumerate(inputs):
-        if not isinstance(x, Tensor):
-            raise GraphError(f"input {position} is no Tensor but {type(x).__name__}: nothing was recorded for it")
-        if not x.requires_grad:
-            raise GraphError(f"input {position} of shape {x.shape} does not require a gradient")
-    first = [_first_gradient(y, gradient) for y, gradient in zip(outputs, grad_outputs, strict=True)]
-    retain = create_graph if retain_graph is None else retain_graph
-    reached = backpropagate(outputs, first, inputs, retain, create_graph)
-    results = [reached[id(_edge(x))][1] if id(_edge(x)) in reached else None for x in inputs]
-    for position, (x, result) in enumerate(zip(inputs, results, strict=True)):
-        if result is None and not allow_unused:
-            raise GraphError(
-                f"the outputs do not depend on input {position} of shape {x.shape}; "
-                "pass allow_unused=True to get None for it"
-            )
-    return tuple(results)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import GraphError, grad
+from .autograd import GraphError
+from .backpropagation import grad
 from .kernels.errors import DTypeError
 from .tensor import Tensor
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from .kernels.arrays import Array, array_module, device_of
 from .kernels.errors import DTypeError, MinigradError, ShapeError
+from .readers import Readers
 
 if TYPE_CHECKING:
     from .autograd import Function
@@ -32,7 +33,7 @@ class Tensor:
         requires_grad: whether gradients flow to or through this Tensor.
         grad: the gradient that `backward` added up, of the same shape and dtype, or None. Only for leaves.
         node: the Function that made this Tensor, or None for a leaf.
-        readers: the recorded Functions that will read this memory when they go back; views share the list.
+        readers: the recorded Functions that will read this memory when they go back, shared by all its views.
 
     Raises:
         DTypeError: if a gradient is required of anything but real numbers, or `data` holds objects.
@@ -52,7 +53,7 @@ class Tensor:
         self.requires_grad = requires_grad or node is not None
         self.grad: Tensor | None = None
         self.node = node
-        self.readers: list[weakref.ref[Function]] | None = None
+        self.readers: Readers | None = None
 
     # What it is
 
@@ -110,7 +111,12 @@ class Tensor:
     # What leaves it
 
     def numpy(self) -> np.ndarray:
-        """The values as a NumPy array: the very memory on a CPU, a copy from a GPU. It is off the tape."""
+        """The values as a NumPy array, off the tape: the very memory on a CPU, a copy from a GPU.
+
+        On a CPU the array is what the tape itself will read: writing to it changes this Tensor, and between
+        the forward and the backward pass makes gradients wrong without an error. Write to a copy of it, or
+        assign to the Tensor (x[index] = values), which checks.
+        """
         return self.data if self.device == "cpu" else self.data.get()
 
     def item(self) -> float | int | bool:
@@ -182,25 +188,30 @@ class Tensor:
             GraphError: if no gradient can flow, or an earlier pass freed the graph.
             ShapeError: if `gradient` has another shape.
         """
-        from .autograd import backward
+        from .backpropagation import backward
 
         backward(self, gradient, retain_graph, create_graph)
 
     def note_reader(self, reader: weakref.ref[Function]) -> None:
         """Remember that a Function on the tape will read these values when it goes back."""
         if self.readers is None:
-            self.readers = []
-        count = len(self.readers)
-        if count >= 8 and count & (count - 1) == 0:
-            # Parameters are read at every step: forget the readers that are gone, at every doubling.
-            self.readers[:] = [known for known in self.readers if _is_waiting(known)]
-        self.readers.append(reader)
+            self.readers = Readers()
+        self.readers.add(reader)
 
     def share_readers(self, other: Tensor) -> None:
         """Note that this Tensor is made of the memory of `other`: what reads one of them reads both."""
         if other.readers is None:
-            other.readers = []
+            other.readers = Readers()
         self.readers = other.readers
+
+    def note_change(self, by: str) -> None:
+        """Say that the values were just changed in place, through `data`, by `by` (in words, for an error).
+
+        Every recorded operation that kept the old values for its backward pass raises a GraphError when it is
+        asked for a gradient, in place of a wrong one. Whatever writes to `data` calls this afterwards.
+        """
+        if self.readers is not None:
+            self.readers.note_change(f"a {type(self).__name__} of shape {self.shape} was changed in place by {by}")
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Assign in place, where nothing on the tape can notice.
@@ -208,12 +219,13 @@ class Tensor:
         Raises:
             TypeError: if this Tensor or the value is on the tape, or a recorded operation still needs this memory.
             ShapeError: if the value does not fit.
+            DTypeError: if the dtype cannot hold it.
             IndexError: if the index is outside of the Tensor.
         """
         from .autograd import is_grad_enabled
 
         recording = is_grad_enabled()
-        waiting = next((name for name in map(_is_waiting, self.readers or []) if name), None)
+        waiting = self.readers.waiting() if self.readers else ""
         reason = ""
         if waiting:
             reason = f"{waiting} still needs its values for the backward pass"
@@ -234,6 +246,8 @@ class Tensor:
             self.data[index] = value
         except IndexError as error:
             raise IndexError(f"index {index} into a Tensor of shape {self.shape}: {error}") from None
+        except OverflowError as error:
+            raise DTypeError(f"cannot assign to a Tensor of dtype {self.dtype}: {error}") from None
         except ValueError as error:
             raise ShapeError(
                 f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}"
@@ -313,9 +327,3 @@ class Tensor:
 
 def _raw(x: Any) -> Any:
     return x.data if isinstance(x, Tensor) else x
-
-
-def _is_waiting(reader: weakref.ref[Function]) -> str | None:
-    """The name of a Function that has not gone back yet, or None."""
-    function = reader()
-    return None if function is None or function.freed else function.name

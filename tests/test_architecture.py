@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; a module belongs to the longest prefix that fits.
 LAYERS = [
     ["minigrad.kernels"],
-    ["minigrad.tensor", "minigrad.autograd"],
+    ["minigrad.readers", "minigrad.tensor", "minigrad.autograd", "minigrad.backpropagation"],
     ["minigrad.device", "minigrad.creation", "minigrad.random", "minigrad.gradcheck"],
     ["minigrad.ops"],
     ["minigrad.nn.functional"],

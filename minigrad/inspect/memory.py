@@ -10,6 +10,7 @@ from typing import Any
 
 from ..autograd import Function, Hook, hook
 from ..kernels.arrays import Array
+from ..readers import owner
 from ..tensor import Tensor
 from .table import as_text
 
@@ -55,17 +56,17 @@ class MemoryTracker(Hook):
 
     def _follow(self, array: Array, operation: str | None) -> None:
         """Count the memory behind `array` for `operation`, or, if None, know it as counted for nobody."""
-        owner = _owner(array)
-        key = id(owner)
+        memory = owner(array)
+        key = id(memory)
         if key in self._followed:
             return
         self._followed.add(key)
-        weakref.finalize(owner, self._forget, key, owner.nbytes, operation).atexit = False
+        weakref.finalize(memory, self._forget, key, memory.nbytes, operation).atexit = False
         if operation is None:
             return
-        self.live += owner.nbytes
-        self.allocated[operation] += owner.nbytes
-        self._live_by_operation[operation] += owner.nbytes
+        self.live += memory.nbytes
+        self.allocated[operation] += memory.nbytes
+        self._live_by_operation[operation] += memory.nbytes
         if self.live > self.peak:
             self.peak = self.live
             self.live_at_peak = {name: size for name, size in self._live_by_operation.items() if size}
@@ -84,13 +85,6 @@ class MemoryTracker(Hook):
         ]
         rows.append(("total", _megabytes(sum(self.allocated.values())), _megabytes(self.peak)))
         return as_text(("operation", "allocated MB", "live at peak MB"), rows)
-
-
-def _owner(array: Array) -> Array:
-    """The array whose memory `array` is a view of, or itself."""
-    while isinstance(array.base, type(array)):
-        array = array.base
-    return array
 
 
 def _megabytes(size: int) -> str:

@@ -18,6 +18,7 @@ PACKAGE = __name__.split(".")[0]
 # What a person who reads a report did not write. Models, training loops and the command line count as theirs.
 ENGINE = {
     "autograd",
+    "backpropagation",
     "creation",
     "device",
     "gradcheck",
@@ -27,6 +28,7 @@ ENGINE = {
     "ops",
     "optim",
     "random",
+    "readers",
     "tensor",
 }
 

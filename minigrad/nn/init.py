@@ -17,6 +17,8 @@ from ..kernels.errors import MinigradError, ShapeError
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
+CHANGE = "an initialiser of nn.init"  # how an error of the tape calls what happened to a parameter
+
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """The factor by which a layer's weights make up for what its nonlinearity takes away.
@@ -58,6 +60,7 @@ def fan(tensor: Tensor) -> tuple[int, int]:
 
 def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
     tensor.data[...] = tensor.xp.asarray(values.astype(tensor.dtype))
+    tensor.note_change(CHANGE)
     return tensor
 
 
@@ -68,6 +71,7 @@ def _source(tensor: Tensor, generator: Generator | None) -> np.random.Generator:
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
     tensor.data[...] = value
+    tensor.note_change(CHANGE)
     return tensor
 
 

@@ -22,7 +22,9 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(asarray(data).data, requires_grad)
+        values = asarray(data)
+        super().__init__(values.data, requires_grad)
+        self.share_readers(values)
 
     def __repr__(self) -> str:
         return f"Parameter({super().__repr__()})"
@@ -41,7 +43,9 @@ class Buffer(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any) -> None:
-        super().__init__(asarray(data).data)
+        values = asarray(data)
+        super().__init__(values.data)
+        self.share_readers(values)
 
     def __repr__(self) -> str:
         return f"Buffer({super().__repr__()})"

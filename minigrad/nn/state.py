@@ -49,6 +49,7 @@ def load(owner: str, targets: Mapping[str, Tensor], values: Any, strict: bool) -
         )
     for name, array in arrays.items():
         targets[name].data[...] = array
+        targets[name].note_change(f"load_state_dict() ({name})")
     return difference
 
 

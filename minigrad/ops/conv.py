@@ -11,6 +11,8 @@ from ..tensor import Tensor
 class Conv2d(Function):
     """y[n,k] = bias[k] + sum over c of x[n,c] correlated with weight[k,c]; shapes in `kernels.conv2d`."""
 
+    multilinear = True
+
     def __init__(self, problem: conv2d.Conv2dProblem) -> None:
         self.problem = problem
 
@@ -30,6 +32,8 @@ class Conv2d(Function):
 class Conv2dInputGradient(Function):
     """gx from gy and the weight; as a forward operation, the transposed convolution."""
 
+    multilinear = True
+
     def __init__(self, problem: conv2d.Conv2dProblem) -> None:
         self.problem = problem
 
@@ -46,6 +50,8 @@ class Conv2dInputGradient(Function):
 
 class Conv2dWeightGradient(Function):
     """gweight from x and gy."""
+
+    multilinear = True
 
     def __init__(self, problem: conv2d.Conv2dProblem) -> None:
         self.problem = problem

@@ -1,7 +1,8 @@
 """Elementwise operations. The rules are data: one entry an operation.
 
 `g` is the gradient of the output, `y` the output, `a` and `b` the inputs. An entry says in
-`uses` which of them its gradients read ("y" the output, "x" the inputs), so that the tape keeps no more.
+`uses` which of them its gradients read ("y" the output, "x" the inputs), and whether it is `multilinear`, so that
+the tape keeps no more.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Rule:
     forward: Callable[..., Array]
     gradients: tuple[GradientRule, ...]
     uses: str = "x"
+    multilinear: bool = False
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -42,6 +44,7 @@ class Elementwise(Function):
         self.differentiable = bool(rule.gradients)
         self.saves_inputs = "x" in rule.uses
         self.saves_output = "y" in rule.uses
+        self.multilinear = rule.multilinear
 
     def forward(self, *arrays: Any) -> Array:
         array = next(a for a in arrays if hasattr(a, "strides"))
@@ -73,7 +76,11 @@ def _value_error(name: str, arrays: tuple[Any, ...], error: ValueError) -> Excep
 
 
 def elementwise(
-    name: str, *gradients: GradientRule, forward: str | Callable[..., Array] | None = None, uses: str = "x"
+    name: str,
+    *gradients: GradientRule,
+    forward: str | Callable[..., Array] | None = None,
+    uses: str = "x",
+    multilinear: bool = False,
 ) -> Operation:
     """Define an operation. `forward` is a function of (xp, *arrays), or a ufunc's name if it is not `name`."""
     if not callable(forward):
@@ -82,7 +89,7 @@ def elementwise(
         def forward(xp: Any, *arrays: Any) -> Array:
             return getattr(xp, ufunc)(*arrays)
 
-    rule = Rule(name, forward, gradients, uses if gradients else "")
+    rule = Rule(name, forward, gradients, uses if gradients else "", multilinear)
     count = len(gradients)
 
     def operation(*inputs: Any) -> Tensor:
@@ -140,7 +147,7 @@ def _sigmoid(xp: Any, x: Array) -> Array:
 
 add = elementwise("add", lambda g, y, a, b: g, lambda g, y, a, b: g, uses="")
 subtract = elementwise("subtract", lambda g, y, a, b: g, lambda g, y, a, b: -g, uses="")
-multiply = elementwise("multiply", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+multiply = elementwise("multiply", lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, multilinear=True)
 divide = elementwise("divide", lambda g, y, a, b: g / b, lambda g, y, a, b: -g * a / (b * b))
 negative = elementwise("negative", lambda g, y, a: -g, uses="")
 positive = elementwise("positive", lambda g, y, a: g, uses="")

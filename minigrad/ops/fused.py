@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..autograd import Function, Gradient, grad, is_grad_enabled, set_grad_enabled
+from ..autograd import Function, Gradient, is_grad_enabled, set_grad_enabled
+from ..backpropagation import grad
 from ..kernels.arrays import Array
 from ..tensor import Tensor
 

@@ -19,6 +19,8 @@ from .shape import broadcast_to, expand_dims, matrix_transpose, permute_dims, re
 class MatMul(Function):
     """Stacks of matrices: (..., m, k) @ (..., k, n)."""
 
+    multilinear = True
+
     def forward(self, a: Array, b: Array) -> Array:
         try:
             return array_module(a).matmul(a, b)
@@ -79,15 +81,18 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[int | Sequence[int]] = 2) -
 class Einsum(Function):
     """A sum of products in Einstein's notation, where no operand has a label twice."""
 
+    multilinear = True
+
     def __init__(self, labels: tuple[str, ...], result: str) -> None:
         self.labels, self.result = labels, result
 
     def forward(self, *arrays: Array) -> Array:
+        self.shapes = [a.shape for a in arrays]
         equation = f"{','.join(self.labels)}->{self.result}"
         try:
             return array_module(arrays[0]).einsum(equation, *arrays, optimize=True)
         except ValueError as error:
-            shapes = ", ".join(str(a.shape) for a in arrays)
+            shapes = ", ".join(map(str, self.shapes))
             raise ShapeError(f"einsum {equation!r}: shapes {shapes} do not fit: {error}") from error
 
     def backward(self, gradient: Tensor) -> list[Tensor | None]:
@@ -95,7 +100,7 @@ class Einsum(Function):
 
     def _gradient(self, gradient: Tensor, position: int) -> Tensor:
         """The product of the gradient and all other operands, stretched over labels that only this one has."""
-        own, shape = self.labels[position], self.inputs[position].shape
+        own, shape = self.labels[position], self.shapes[position]
         labels = [self.result, *(label for i, label in enumerate(self.labels) if i != position)]
         operands = [gradient, *(x for i, x in enumerate(self.inputs) if i != position)]
         known = "".join(label for label in own if any(label in other for other in labels))

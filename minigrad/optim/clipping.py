@@ -14,9 +14,9 @@ from ..kernels.optimizer_steps import SquaredNormProblem
 from ..tensor import Tensor
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     several = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [parameter.grad.data for parameter in several if parameter.grad is not None]
+    return [parameter.grad for parameter in several if parameter.grad is not None]
 
 
 def _norm(gradients: list[Array], norm_type: float) -> float:
@@ -65,13 +65,14 @@ def clip_grad_norm_(
             f"got max_norm={max_norm}, norm_type={norm_type}"
         )
     gradients = _gradients(parameters)
-    norm = _norm(gradients, norm_type)
+    norm = _norm([gradient.data for gradient in gradients], norm_type)
     if error_if_nonfinite and not math.isfinite(norm):
         raise MinigradError(f"clip_grad_norm_: the norm of order {norm_type:g} of the gradients is {norm}")
     factor = max_norm / (norm + 1e-6)
     if not factor >= 1:  # a NaN goes on into the gradients
         for gradient in gradients:
-            gradient *= factor
+            gradient.data *= factor
+            gradient.note_change("clip_grad_norm_()")
     return norm
 
 
@@ -84,4 +85,5 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not clip_value >= 0:
         raise MinigradError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for gradient in _gradients(parameters):
-        gradient.clip(-clip_value, clip_value, out=gradient)
+        gradient.data.clip(-clip_value, clip_value, out=gradient.data)
+        gradient.note_change("clip_grad_value_()")

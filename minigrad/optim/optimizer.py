@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.arrays import Array
-from ..kernels.errors import MinigradError, ShapeError
+from ..kernels.errors import DTypeError, MinigradError, ShapeError
 from ..tensor import Tensor, is_floating
 
 Group = dict[str, Any]
@@ -119,15 +119,25 @@ class Optimizer:
     def step(self) -> None:
         """Change every parameter that has a gradient by it.
 
+        In place: a graph that still needs the old values raises a GraphError if it is gone back over afterwards.
+
         Raises:
             ShapeError: if a gradient has not the shape of its parameter; nothing has been changed then.
+            DTypeError: if it has not its dtype; nothing has been changed then.
         """
         numbers = {id(parameter): number for number, parameter in enumerate(self.parameters())}
         for parameter in self.parameters():
-            if parameter.grad is not None and parameter.grad.shape != parameter.shape:
+            if parameter.grad is None:
+                continue
+            if parameter.grad.shape != parameter.shape:
                 raise ShapeError(
                     f"{self.name}: parameter {numbers[id(parameter)]} has shape {parameter.shape}, "
                     f"its gradient {parameter.grad.shape}"
+                )
+            if parameter.grad.dtype != parameter.dtype:
+                raise DTypeError(
+                    f"{self.name}: parameter {numbers[id(parameter)]} of shape {parameter.shape} has dtype "
+                    f"{parameter.dtype}, its gradient {parameter.grad.dtype}"
                 )
         for group in self.param_groups:
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -142,6 +152,8 @@ class Optimizer:
                     [[state[name] for state in states] for name in self.kept(group)],
                     [state["step"] for state in states],
                 )
+                for parameter in alike:
+                    parameter.note_change(f"{self.name}.step() (its parameter {numbers[id(parameter)]})")
 
     def _advance(self, number: int, parameter: Tensor, group: Group) -> dict[str, Any]:
         """The state of one parameter, with this step counted."""

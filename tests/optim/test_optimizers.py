@@ -270,6 +270,14 @@ def test_a_gradient_of_another_shape_is_refused_before_anything_changes() -> Non
     assert first.tolist() == [1.0]
 
 
+def test_a_gradient_of_another_dtype_is_refused_before_anything_changes() -> None:
+    first, second = nn.Parameter([1.0]), nn.Parameter([1.0, 2.0])
+    first.grad, second.grad = mg.ones(1), mg.ones(2, dtype="float64")
+    with pytest.raises(mg.DTypeError, match=r"SGD: parameter 1 .* has dtype float32, its gradient float64"):
+        optim.SGD([first, second], lr=1.0).step()
+    assert first.tolist() == [1.0]
+
+
 def test_repr_shows_groups_and_options() -> None:
     optimizer = optim.RMSprop([{"params": [PARAMETER], "lr": 0.5}], alpha=0.9)
     assert repr(optimizer) == (

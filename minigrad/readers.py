@@ -1,0 +1,56 @@
+"""Which recorded Functions read which memory when they go back: what makes changes in place safe.
+
+All Tensors over the same memory (a Tensor, what is detached from it, views) share one `Readers`. A Function
+that keeps a Tensor for its backward pass adds itself. Whoever is about to write can ask whether one still waits;
+whoever has written tells those who wait, and they refuse to give gradients made of values that they never saw.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+from .kernels.arrays import Array
+
+if TYPE_CHECKING:
+    from .autograd import Function
+
+
+class Readers:
+    """The Functions that read one piece of memory; they are not kept alive."""
+
+    __slots__ = ("_functions",)
+
+    def __init__(self) -> None:
+        self._functions: list[weakref.ref[Function]] = []
+
+    def add(self, function: weakref.ref[Function]) -> None:
+        count = len(self._functions)
+        if count >= 8 and count & (count - 1) == 0:
+            # Parameters are read at every step: forget the readers that are gone, at every doubling.
+            self._functions[:] = [known for known in self._functions if _is_waiting(known)]
+        self._functions.append(function)
+
+    def waiting(self) -> str:
+        """The name of a Function that has not gone back yet, or ""."""
+        return next((function.name for function in map(_is_waiting, self._functions) if function), "")
+
+    def note_change(self, change: str) -> None:
+        """Tell every Function that still waits of a change in place; it cannot go back any more."""
+        for function in map(_is_waiting, self._functions):
+            if function is not None:
+                function.spoiled_by = function.spoiled_by or change
+        self._functions.clear()
+
+
+def _is_waiting(reference: weakref.ref[Function]) -> Function | None:
+    """The Function, if it has not gone back yet."""
+    function = reference()
+    return None if function is None or function.freed else function
+
+
+def owner(array: Array) -> Array:
+    """The array whose memory `array` is a view of, or itself."""
+    while isinstance(array.base, type(array)):
+        array = array.base
+    return array
