@@ -74,7 +74,9 @@ class Function:
     inputs: tuple[Any, ...] = ()
     edges: tuple[Edge, ...] = ()
     needs_gradient: tuple[bool, ...] = ()
-    _arrays: Sequence[Array | None] = ()  # the memory of the inputs, as the forward pass found it
+    _saved: Sequence[
+        tuple[Tensor, Array]
+    ] = ()  # the Tensors in `inputs`, and the arrays that the forward pass saw
     freed = False
     spoiled_by = ""  # what changed in place since the forward pass that `backward` would read
     sequence = -1
@@ -113,15 +115,14 @@ class Function:
         if self.sequence >= 0:
             raise GraphError(f"this {self.name} has been applied before; make a new one for each application")
         self.sequence = next(_sequence)
-        self.edges = tuple(edge_of(x) for x in inputs)
-        self._specifications = [(x.shape, x.dtype) if isinstance(x, Tensor) else None for x in inputs]
+        self.edges = tuple([edge_of(x) for x in inputs])
+        self._specifications = [(x.data.shape, x.data.dtype) if isinstance(x, Tensor) else None for x in inputs]
         reader = weakref.ref(self)
         if self.saves_inputs:
             self.inputs = self._read(inputs) if self.multilinear else inputs
-            self._arrays = [x.data if isinstance(x, Tensor) else None for x in self.inputs]
-            for x in self.inputs:
-                if isinstance(x, Tensor):
-                    x.note_reader(reader)
+            self._saved = [(x, x.data) for x in self.inputs if isinstance(x, Tensor)]
+            for x, _ in self._saved:
+                x.note_reader(reader)
         if self.saves_output:
             output.note_reader(reader)
             self._output, self._output_readers = output.data, output.readers
@@ -129,6 +130,8 @@ class Function:
     def _read(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The inputs of a multilinear Function that the gradient of another one reads; None for the rest."""
         wanted = [edge is not None for edge in self.edges]
+        if all(wanted):
+            return inputs
         count = sum(wanted)
         return tuple([x if count > own else None for x, own in zip(inputs, wanted, strict=True)])
 
@@ -153,8 +156,8 @@ class Function:
     def _check_unchanged(self) -> None:
         """Raise a GraphError if what `backward` reads was changed in place or replaced since `forward` read it."""
         change = self.spoiled_by
-        for x, array in zip(self.inputs, self._arrays, strict=True):
-            if array is not None and x.data is not array:
+        for x, array in self._saved:
+            if x.data is not array:
                 change = (
                     f"the array of a {type(x).__name__} of shape {x.shape} was replaced by another (by a weight "
                     "average that was applied, Module.to, or an assignment to its data)"

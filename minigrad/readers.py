@@ -16,31 +16,28 @@ if TYPE_CHECKING:
     from .autograd import Function
 
 
-class Readers:
+class Readers(list["weakref.ref[Function]"]):
     """The Functions that read one piece of memory; they are not kept alive."""
 
-    __slots__ = ("_functions",)
-
-    def __init__(self) -> None:
-        self._functions: list[weakref.ref[Function]] = []
+    __slots__ = ()
 
     def add(self, function: weakref.ref[Function]) -> None:
-        count = len(self._functions)
+        count = len(self)
         if count >= 8 and count & (count - 1) == 0:
             # Parameters are read at every step: forget the readers that are gone, at every doubling.
-            self._functions[:] = [known for known in self._functions if _is_waiting(known)]
-        self._functions.append(function)
+            self[:] = [known for known in self if _is_waiting(known)]
+        self.append(function)
 
     def waiting(self) -> str:
         """The name of a Function that has not gone back yet, or ""."""
-        return next((function.name for function in map(_is_waiting, self._functions) if function), "")
+        return next((function.name for function in map(_is_waiting, self) if function), "")
 
     def note_change(self, change: str) -> None:
         """Tell every Function that still waits of a change in place; it cannot go back any more."""
-        for function in map(_is_waiting, self._functions):
+        for function in map(_is_waiting, self):
             if function is not None:
                 function.spoiled_by = function.spoiled_by or change
-        self._functions.clear()
+        self.clear()
 
 
 def _is_waiting(reference: weakref.ref[Function]) -> Function | None:

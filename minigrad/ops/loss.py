@@ -51,19 +51,19 @@ class LogSoftmax(Function):
 class CrossEntropy(Fused):
     """The loss of each row of logits (R, C) for class indices (R,); contract in `kernels.cross_entropy`."""
 
-    def __init__(self, problem: cross_entropy.CrossEntropyProblem, targets: Array) -> None:
-        self.problem, self.targets = problem, targets
+    def __init__(self, problem: cross_entropy.CrossEntropyProblem) -> None:
+        self.problem = problem
 
-    def forward(self, logits: Array) -> Array:
-        return cross_entropy.forward(self.problem, logits, self.targets)
+    def forward(self, logits: Array, targets: Array) -> Array:
+        return cross_entropy.forward(self.problem, logits, targets)
 
-    def kernel_gradients(self, gradient: Array) -> Sequence[Array]:
-        return [cross_entropy.input_gradient(self.problem, gradient, self.inputs[0].data, self.targets)]
+    def kernel_gradients(self, gradient: Array) -> Sequence[Array | None]:
+        logits, targets = self.inputs
+        return [cross_entropy.input_gradient(self.problem, gradient, logits.data, targets.data), None]
 
     def formula(self, *inputs: Tensor) -> Tensor:
-        return cross_entropy_formula(
-            inputs[0], Tensor(self.targets), self.problem.label_smoothing, self.problem.ignore_index
-        )
+        logits, targets = inputs
+        return cross_entropy_formula(logits, targets, self.problem.label_smoothing, self.problem.ignore_index)
 
 
 def cross_entropy_formula(

@@ -273,6 +273,13 @@ def test_running_statistics_that_moved_are_not_those_that_evaluation_read():
     assert_error((y * y).sum().backward, mg.GraphError, *fragments)
 
 
+def test_targets_that_changed_are_not_those_of_the_loss():
+    logits, targets = OURS.leaf(1.0, 2.0, 3.0).reshape(1, 3), mg.tensor([2])
+    loss = mg.nn.functional.cross_entropy(logits, targets)
+    mg.nn.init.zeros_(targets)
+    assert_error(loss.backward, mg.GraphError, "CrossEntropy", "changed in place by an initialiser of nn.init")
+
+
 class Square(mg.nn.Module):
     def __init__(self):
         self.weight = mg.nn.Parameter([1.0, 2.0])

@@ -95,7 +95,7 @@ def cross_entropy(
     counted = Tensor(labels != ignore_index).astype(input.dtype)
     if weight is None:
         problem = CrossEntropyProblem(labels.size, classes, label_smoothing, ignore_index, input.dtype.name)
-        losses = apply(loss.CrossEntropy(problem, labels), rows)
+        losses = apply(loss.CrossEntropy(problem), rows, target.reshape(-1))
     else:
         losses = loss.cross_entropy_formula(rows, Tensor(labels), label_smoothing, ignore_index, weight)
         counted = counted * take(weight, (labels * (labels != ignore_index)).astype(np.int64))
