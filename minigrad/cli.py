@@ -18,7 +18,10 @@ from .commands.arguments import Parser, one_line
 from .kernels.cpu import jit
 from .kernels.errors import MinigradError
 from .kernels.registry import default_choices
+from .third_party import silence_grain
 from .train.config import ConfigError
+
+silence_grain()  # here and not in `main`, which worker processes do not call
 
 
 def make_parser() -> Parser:

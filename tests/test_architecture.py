@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["minigrad.kernels"],
     ["minigrad.readers", "minigrad.tensor", "minigrad.autograd", "minigrad.backpropagation"],
+    ["minigrad.third_party"],
     ["minigrad.device", "minigrad.creation", "minigrad.random", "minigrad.gradcheck"],
     ["minigrad.ops"],
     ["minigrad.nn.functional"],

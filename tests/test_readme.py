@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+import minigrad as mg
 from minigrad.cli import main
+from minigrad.kernels import conv2d
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -29,6 +35,38 @@ def test_the_engine_example_runs() -> None:
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(example, "README.md", "exec"), {})
     assert printed.getvalue().startswith("(4, 3, 3, 3) tensor(")
+
+
+@pytest.fixture
+def restored_kernels() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    variants = dict(conv2d.forward.variants)
+    yield
+    conv2d.forward.variants = variants
+    conv2d.forward._selected.clear()
+
+
+def test_the_kernel_example_runs_and_its_variant_is_used(restored_kernels: None) -> None:
+    calls = []
+
+    def your_convolution(x: Any, weight: Any, bias: Any, stride: Any, padding: Any) -> Any:
+        calls.append(x.shape)
+        tensors = (None if array is None else torch.from_numpy(array) for array in (x, weight, bias))
+        return torch.nn.functional.conv2d(*tensors, stride, padding).numpy()
+
+    model, images = mg.nn.Conv2d(3, 4, 3, stride=2, padding=1), mg.rand((2, 3, 8, 8))
+    names = {"mg": mg, "model": model, "images": images, "your_convolution": your_convolution}
+    exec(compile(code_blocks("python")[1], "README.md", "exec"), names)
+    assert calls == []
+    with mg.use_kernels(conv2d_forward="mine"):
+        result = model(images)
+    assert calls == [(2, 3, 8, 8)]
+    # Sums of 27 products of numbers below 1, in another order.
+    np.testing.assert_allclose(result.numpy(), names["slow"].numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_every_example_of_python_is_run_here() -> None:
+    assert len(code_blocks("python")) == 2
 
 
 def shown_commands() -> list[str]:

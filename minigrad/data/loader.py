@@ -7,7 +7,6 @@ position in the data is two numbers, the epoch and the batch.
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from minigrad.kernels.errors import MinigradError
+from minigrad.third_party import silence_grain
 
 from .dataset import ImageDataset
 
 Batch = tuple[np.ndarray, np.ndarray]
 
-# Grain warns, as it is imported, that it found no profiler of JAX, which nobody asked for.
-logging.getLogger("absl").addFilter(lambda record: "jax profiler" not in record.getMessage())
+silence_grain()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -185,3 +190,18 @@ def test_an_argument_out_of_range_is_named(arguments: dict[str, int], named: str
 def test_a_position_outside_the_data_is_refused_at_once(epoch: int, start: int) -> None:
     with pytest.raises(MinigradError, match="an epoch has 6 batches"):
         training().epoch(epoch, start)
+
+
+def test_the_command_lines_worker_processes_say_nothing(tmp_path: Path) -> None:
+    """A worker imports the main module, as that of the command line does here, and then Grain, which has words."""
+    script = tmp_path / "main.py"
+    script.write_text(
+        "import minigrad.cli\n"
+        "if __name__ == '__main__':\n"
+        "    from minigrad.data import Loader, load_dataset\n"
+        "    loader = Loader(load_dataset('digits'), training=False, batch_size=100, workers=1)\n"
+        "    print(sum(len(labels) for _, labels in loader.epoch(0)))\n"
+    )
+    quiet = {**os.environ, "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker"}
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, env=quiet)
+    assert (result.stdout, result.stderr) == ("360\n", "")
