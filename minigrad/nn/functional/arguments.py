@@ -12,6 +12,7 @@ from ...ops.shape import expand_dims, squeeze
 from ...tensor import Tensor, is_floating
 
 Pair = int | tuple[int, int]
+LARGEST = 1 << 24  # what a window may measure in pixels: products of a few such numbers still fit 64 bits
 
 
 def is_integer(value: Any) -> bool:
@@ -42,11 +43,20 @@ def number(function: str, name: str, value: Any, least: float = 0.0, most: float
     return float(value)
 
 
+def switch(function: str, name: str, value: Any) -> bool:
+    """`value` as a bool; raises MinigradError if it is neither True nor False (nor 1 nor 0)."""
+    if not isinstance(value, int | np.integer | np.bool_) or value not in (0, 1):
+        raise MinigradError(f"{function}: {name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def pair(value: Any, name: str) -> tuple[int, int]:
     """One number for both axes, or a number for each."""
     both = value if isinstance(value, list | tuple) else (value, value)
     if len(both) != 2 or not all(isinstance(n, int | np.integer) for n in both):
         raise ShapeError(f"{name} must be one integer or a pair of them, got {value!r}")
+    if max(both) > LARGEST:
+        raise ShapeError(f"{name} must be at most {LARGEST}, got {value!r}")
     return int(both[0]), int(both[1])
 
 

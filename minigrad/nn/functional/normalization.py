@@ -16,7 +16,7 @@ from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
 from ...ops.dropout import Dropout
 from ...tensor import Tensor
-from .arguments import four, integer, number, real, same_dtype
+from .arguments import four, integer, number, real, same_dtype, switch
 
 
 def batch_norm(
@@ -57,6 +57,7 @@ def batch_norm(
             f"{name}: momentum must be a number, not None; nn.BatchNorm2d(momentum=None) counts its steps and "
             "averages over them"
         )
+    training = switch(name, "training", training)
     momentum, eps = number(name, "momentum", momentum, most=1.0), number(name, "eps", eps)
     if (running_mean is None) != (running_var is None):
         raise MinigradError(f"{name}: running_mean and running_var must both be given, or both be None")
@@ -120,11 +121,13 @@ def local_response_norm(
     if real(input, name).ndim < 3:
         raise ShapeError(f"{name}: the input must be (N, C, ...) with three axes or more, got {input.shape}")
     x = _as_images(input)
-    lowest = -math.inf
+    size, lowest = integer(name, "size", size), -math.inf
+    # A window of twice as many channels holds all of them, wherever its centre is: no larger one is needed.
+    window = min(size, max(1, 2 * x.shape[1]))
     problem = LocalResponseNormProblem(
         four(x),
-        integer(name, "size", size),
-        number(name, "alpha", alpha, lowest),
+        window,
+        number(name, "alpha", alpha, lowest) * (window / size),
         number(name, "beta", beta, lowest),
         number(name, "k", k, lowest),
         x.dtype.name,
@@ -147,6 +150,7 @@ def dropout(
     """
     real(input, "dropout")
     p = number("dropout", "p", p, most=1.0)
+    training = switch("dropout", "training", training)
     if not isinstance(generator, random.Generator | None):
         raise MinigradError(
             f"dropout: generator must be a mg.random.Generator or None, not {type(generator).__name__}"

@@ -7,7 +7,7 @@ from ...kernels import pool2d
 from ...kernels.errors import ShapeError
 from ...ops import pool
 from ...tensor import Tensor
-from .arguments import Pair, four, is_integer, on_batch, pair
+from .arguments import Pair, four, is_integer, on_batch, pair, switch
 
 
 def max_pool2d(
@@ -30,6 +30,7 @@ def max_pool2d(
         ShapeError: if the window does not fit.
     """
     size = pair(kernel_size, "max_pool2d: kernel_size")
+    ceil_mode = switch("max_pool2d", "ceil_mode", ceil_mode)
 
     def run(x: Tensor) -> Tensor:
         problem = pool2d.Pool2dProblem(
@@ -67,6 +68,8 @@ def avg_pool2d(
         ShapeError: if the window does not fit, or the divisor is no integer other than zero.
     """
     size = pair(kernel_size, "avg_pool2d: kernel_size")
+    ceil_mode = switch("avg_pool2d", "ceil_mode", ceil_mode)
+    count_include_pad = switch("avg_pool2d", "count_include_pad", count_include_pad)
     if divisor_override is not None and not (is_integer(divisor_override) and divisor_override):
         raise ShapeError(
             f"avg_pool2d: divisor_override must be an integer other than zero, got {divisor_override!r}"

@@ -11,7 +11,7 @@ from ...kernels.errors import MinigradError, ShapeError
 from ...ops.indexing import take
 from ...ops.linalg import einsum
 from ...tensor import Tensor
-from .arguments import Pair, pair, real
+from .arguments import Pair, pair, real, switch
 
 
 def interpolate(
@@ -40,6 +40,7 @@ def interpolate(
     name = "interpolate"
     if mode not in ("nearest", "bilinear"):
         raise MinigradError(f'{name}: mode must be "nearest" or "bilinear", got {mode!r}')
+    align_corners = switch(name, "align_corners", align_corners)
     if align_corners and mode == "nearest":
         raise MinigradError(f'{name}: align_corners has a meaning for mode "bilinear" only')
     if (size is None) == (scale_factor is None):

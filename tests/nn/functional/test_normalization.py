@@ -174,6 +174,22 @@ def test_dropout_draws_anew_each_time_and_the_same_after_seeding():
     assert (first.numpy() != second.numpy()).any()
 
 
+@pytest.mark.parametrize("size", [5, 6, 7, 100, 10**6])
+def test_local_response_norm_over_more_channels_than_there_are(size):
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4))
+    expected = torch.nn.functional.local_response_norm(torch.tensor(x), size, alpha=0.5)
+    # 1e-12: some float64 roundings, as alpha / size is taken of the shortened window.
+    np.testing.assert_allclose(F.local_response_norm(mg.tensor(x), size, alpha=0.5).numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("size", [10**12, 2**63, 10**30])
+def test_local_response_norm_over_a_window_that_no_memory_holds(size):
+    x = mg.rand((2, 3, 4, 4))
+    np.testing.assert_allclose(
+        F.local_response_norm(x, size).numpy(), x.numpy(), rtol=1e-6
+    )  # alpha / size is gone
+
+
 X = mg.zeros((2, 3, 4, 4))
 ERRORS = {
     "one axis": (lambda: F.batch_norm(mg.zeros(3), None, None), mg.ShapeError, ["batch_norm", "(3,)"]),
@@ -210,6 +226,7 @@ ERRORS = {
     ),
     "lrn size": (lambda: F.local_response_norm(X, 0), mg.ShapeError, ["local_response_norm", "size", "0"]),
     "lrn half": (lambda: F.local_response_norm(X, 2.5), mg.ShapeError, ["local_response_norm", "size", "2.5"]),
+    "training": (lambda: F.dropout(X, training="no"), mg.MinigradError, ["training", "True or False", "'no'"]),
     "lrn alpha": (lambda: F.local_response_norm(X, 2, "a"), mg.MinigradError, ["alpha must be a number", "'a'"]),
     "lrn beta": (lambda: F.local_response_norm(X, 2, beta=None), mg.MinigradError, ["beta", "None"]),
     "lrn k": (lambda: F.local_response_norm(X, 2, k=np.nan), mg.MinigradError, ["k must be a number", "nan"]),

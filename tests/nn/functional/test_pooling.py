@@ -146,6 +146,8 @@ ERRORS = {
     "padding": (lambda: F.max_pool2d(X, 2, padding=2), mg.ShapeError, ["padding (2, 2)", "kernel_size (2, 2)"]),
     "too large": (lambda: F.avg_pool2d(X, 7), mg.ShapeError, ["(7, 7)", "(5, 6)"]),
     "divisor": (lambda: F.avg_pool2d(X, 2, divisor_override=0), mg.ShapeError, ["divisor_override", "zero"]),
+    "ceil_mode": (lambda: F.max_pool2d(X, 2, ceil_mode=[]), mg.MinigradError, ["max_pool2d", "ceil_mode", "[]"]),
+    "huge window": (lambda: F.max_pool2d(X, 2, 10**30), mg.ShapeError, ["stride", "at most", str(10**30)]),
     "half a divisor": (
         lambda: F.avg_pool2d(X, 2, divisor_override=2.5),
         mg.ShapeError,
