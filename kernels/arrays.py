@@ -13,11 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from .cuda import emulated_numpy
+from .cuda.emulated_array import EmulatedArray
+
 Array = Any  # numpy.ndarray, or cupy.ndarray once CuPy is installed
 
 
 def array_module(array: Array) -> ModuleType:
-    """The library that owns `array` (`xp` in the kernels): NumPy, or CuPy where it is loaded."""
+    """The library that owns `array` (`xp` in the kernels): NumPy, the emulator's NumPy, or CuPy."""
+    if isinstance(array, EmulatedArray):
+        return emulated_numpy
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
         return cupy
@@ -25,8 +30,9 @@ def array_module(array: Array) -> ModuleType:
 
 
 def device_of(array: Array) -> str:
-    """`"cuda"` for a CuPy array, `"cpu"` for everything else."""
-    return "cpu" if array_module(array) is np else "cuda"
+    """`"cuda"` for a CuPy array, `"emulated"` for an array of the emulator, `"cpu"` for everything else."""
+    library = array_module(array)
+    return "cpu" if library is np else "emulated" if library is emulated_numpy else "cuda"
 
 
 def is_channels_last(array: Array) -> bool:

@@ -56,9 +56,13 @@ class Variant:
     def rank(self, problem: Hashable) -> int:
         return self.priority(problem) if callable(self.priority) else self.priority
 
+    def runs_on(self, device: str) -> bool:
+        """Whether arrays of `device` are this variant's; CUDA kernels run on "emulated" arrays, too."""
+        return self.device in ("any", "cuda" if device == "emulated" else device)
+
     def obstacle(self, problem: Hashable, device: str) -> str | None:
         """Why this variant cannot run `problem` on `device`, or None."""
-        if self.device not in ("any", device):
+        if not self.runs_on(device):
             return f"it runs on {self.device}, the arrays are on {device}"
         return self.refuses(problem)
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from .autograd import Function, apply
 from .kernels.arrays import Array, device_of
+from .kernels.cuda import compiler, emulated_numpy
 from .kernels.errors import MinigradError
 from .tensor import Tensor
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "emulated")
 
 
 class DeviceError(MinigradError, RuntimeError):
@@ -19,13 +20,18 @@ class DeviceError(MinigradError, RuntimeError):
 
 
 def library(device: str) -> ModuleType:
-    """The array library of a device: numpy for "cpu", cupy for "cuda".
+    """The array library of a device: numpy for "cpu", cupy for "cuda", the emulator's numpy for "emulated".
 
     Raises:
-        DeviceError: if there is no such device, CuPy is not installed, or no GPU answers.
+        DeviceError: if there is no such device, CuPy is not installed, no GPU answers, or there is no g++.
     """
     if device == "cpu":
         return np
+    if device == "emulated":
+        missing = compiler.obstacle()
+        if missing:
+            raise DeviceError(f"device 'emulated': {missing}")
+        return emulated_numpy
     if device != "cuda":
         raise DeviceError(f"there is no device {device!r}; use one of {', '.join(DEVICES)}")
     try:

@@ -34,7 +34,7 @@ average_input_gradient = Operation("average_pool2d_input_gradient", family="pool
 adaptive_average_forward = Operation("adaptive_average_pool2d_forward", family="pool2d")
 adaptive_average_input_gradient = Operation("adaptive_average_pool2d_input_gradient", family="pool2d")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
 __all__ = [
     "AdaptiveAveragePool2dProblem",
@@ -44,6 +44,7 @@ __all__ = [
     "average_forward",
     "average_input_gradient",
     "cpu",
+    "cuda",
     "max_forward",
     "max_gather",
     "max_input_gradient",

@@ -17,25 +17,58 @@ import pytest
 
 from minigrad.kernels import registry
 from minigrad.kernels.cpu import buffers
+from minigrad.kernels.cuda import compiler, emulated_array
+from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import Operation, use_kernels
 
 # Norm of the error over norm of the oracle. Rounding each of a few hundred operations once costs about
 # sqrt(hundreds) * 6e-8 in float32, and as many times 1.1e-16 in float64.
-TOLERANCES = {"float32": 2e-6, "float64": 1e-13}
+# In 16 bits the arithmetic is float32, and what counts is that each result is rounded once, to 11 or 8 bits.
+TOLERANCES = {"float32": 2e-6, "float64": 1e-13, "float16": 2**-11, "bfloat16": 2**-8}
 
 LAYOUTS = ("contiguous", "channels_last", "channel_slice", "strided")
 
 
-def every_variant(*operations: Operation, device: str = "cpu") -> Any:
-    """Parametrise `operation` and `variant` over all variants that run on `device`."""
+OTHER_ORDER = 7  # of threads; the seed of an order that takes them neither forwards nor backwards
+
+without_compiler = pytest.mark.skipif(compiler.obstacle() is not None, reason=str(compiler.obstacle()))
+
+
+def every_variant(*operations: Operation) -> Any:
+    """Parametrise `operation` and `variant` over all variants; those for CUDA run in the emulator."""
     cases = [
-        pytest.param(operation, variant.name, id=f"{operation.name}-{variant.name}")
+        pytest.param(
+            operation,
+            variant.name,
+            id=f"{operation.name}-{variant.name}",
+            marks=[without_compiler] if variant.device == "cuda" else [],
+        )
         for operation in operations
         for variant in operation.variants.values()
-        if variant.device in ("any", device)
     ]
     return pytest.mark.parametrize(("operation", "variant"), cases)
+
+
+def device_for(operation: Operation, variant: str) -> str:
+    """Where the tests run a variant."""
+    return "emulated" if operation.variants[variant].device == "cuda" else "cpu"
+
+
+def on_device_of(operation: Operation, variant: str, arguments: Any) -> Any:
+    """`arguments` with each array where the variant runs, of the same strides."""
+    return _mapped(arguments, emulated) if device_for(operation, variant) == "emulated" else arguments
+
+
+def emulated(array: np.ndarray) -> np.ndarray:
+    """A copy on the device "emulated" with the same strides; the memory between the elements is NaN."""
+    size = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)) + array.itemsize
+    memory = emulated_array.empty((size if array.size else 0,), np.uint8)
+    copy = np.ndarray.__new__(
+        emulated_array.EmulatedArray, array.shape, array.dtype, memory, strides=array.strides
+    )
+    copy[...] = array
+    return copy
 
 
 def lay_out(array: np.ndarray, layout: str) -> np.ndarray:
@@ -74,14 +107,16 @@ def assert_variant_matches_oracle(
 
     The oracle is the reference variant in float64. Claimed are: shapes, `problem.dtype` for floating
     results, integers exactly, floats within `tolerance` (relative norm error) and finite; every element
-    written; arguments left as they were; and the same bits from a second call.
+    written; arguments left as they were; and the same bits from a second call, in the emulator with another
+    order of threads.
 
     Args:
         arguments: what follows the problem in the call: arrays, lists of arrays, numbers.
         tolerance: by default that of `TOLERANCES` for the problem's dtype.
         in_place: the result is what the call leaves in its arguments (the optimiser steps).
     """
-    obstacle = operation.variants[variant].obstacle(problem, "cpu")
+    obstacle = operation.variants[variant].obstacle(problem, device_for(operation, variant))
+    arguments = on_device_of(operation, variant, arguments)
     if obstacle is not None:
         with use_kernels(**{operation.name: variant}), pytest.raises(KernelError) as caught:
             operation(problem, *arguments)
@@ -89,13 +124,14 @@ def assert_variant_matches_oracle(
         return
     tolerance = TOLERANCES[problem.dtype] if tolerance is None else tolerance
     results = _run(operation, variant, problem, arguments, in_place)
-    again = _run(operation, variant, problem, arguments, in_place)
+    with thread_order(OTHER_ORDER):
+        again = _run(operation, variant, problem, arguments, in_place)
     oracle_problem = replace(problem, dtype="float64")
     expected = _run(operation, "reference", oracle_problem, _in_float64(arguments), in_place)
     assert len(results) == len(expected)
     for result, repeated, right in zip(results, again, expected, strict=True):
         assert result.shape == right.shape
-        if np.issubdtype(right.dtype, np.floating):
+        if right.dtype.kind == "f":
             assert result.dtype == problem.dtype or right.ndim == 0
             assert_close(result, right, tolerance)
         else:
@@ -162,6 +198,8 @@ def _arrays(arguments: Any) -> list[np.ndarray]:
 
 def _copied_with_its_surroundings(array: np.ndarray) -> np.ndarray:
     """A copy with the same strides."""
+    if isinstance(array, emulated_array.EmulatedArray):
+        return emulated(array)
     if array.flags.c_contiguous:
         return array.copy()
     return lay_out(array, "strided")
@@ -169,7 +207,8 @@ def _copied_with_its_surroundings(array: np.ndarray) -> np.ndarray:
 
 def _in_float64(arguments: Any) -> Any:
     def convert(array: np.ndarray) -> np.ndarray:
-        return array.astype(np.float64) if np.issubdtype(array.dtype, np.floating) else array.copy()
+        array = np.array(array, subok=False)
+        return array if array.dtype.kind in "biu" else array.astype(np.float64)
 
     return _mapped(arguments, convert)
 
