@@ -7,6 +7,7 @@ ordinary ndarray whose strides say so; `channels_last` makes one where it has to
 
 from __future__ import annotations
 
+import functools
 import sys
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,12 @@ def device_of(array: Array) -> str:
     """`"cuda"` for a CuPy array, `"emulated"` for an array of the emulator, `"cpu"` for everything else."""
     library = array_module(array)
     return "cpu" if library is np else "emulated" if library is emulated_numpy else "cuda"
+
+
+@functools.cache
+def dtype_name(dtype: np.dtype) -> str:
+    """`dtype.name`, which NumPy puts together anew, in microseconds, each time it is asked."""
+    return dtype.name
 
 
 def is_channels_last(array: Array) -> bool:

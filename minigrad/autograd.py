@@ -48,6 +48,11 @@ def set_grad_enabled(enabled: bool) -> Iterator[None]:
         _recording.reset(token)
 
 
+def records(*inputs: Any) -> bool:
+    """Whether an operation on `inputs` would be recorded: recording is on, and one of them wants a gradient."""
+    return _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+
 def no_grad() -> Any:
     """Inside this `with` block, or in a function it decorates, nothing is recorded."""
     return set_grad_enabled(False)
@@ -232,12 +237,7 @@ def apply(function: Function, *inputs: Any) -> Tensor:
     for x in inputs:
         if isinstance(x, Tensor) and owner(x.data) is owner(output.data):
             output.share_readers(x)  # a view: whoever assigns to one of the two changes both
-    if (
-        function.differentiable
-        and _recording.get()
-        and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
-        and is_floating(output.dtype)
-    ):
+    if function.differentiable and records(*inputs) and is_floating(output.dtype):
         function.record(inputs, output)
         output.node = function
         output.requires_grad = True

@@ -26,6 +26,7 @@ from minigrad.nn import (
     MaxPool2d,
     Module,
     Sequential,
+    conv_batch_norm,
     init,
 )
 from minigrad.nn import functional as F
@@ -56,7 +57,7 @@ class BasicConv2d(Module):
         self.bn = BatchNorm2d(out_channels, eps=0.001, activation="relu")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+        return conv_batch_norm(self.conv, self.bn, x)
 
 
 ConvolutionBlock = Callable[..., Module]

@@ -5,6 +5,7 @@
 
     forward(problem, x, weight, bias)          -> y        x (N,C,H,W), weight (K,C/groups,R,S), bias (K,) or
                                                            None
+    forward_relu(problem, x, weight, bias)     -> max(0, y), in the same pass over memory; NaN stays NaN
     input_gradient(problem, gy, weight)        -> gx       gy (N,K,P,Q); x outside of the image counts as zero
     weight_gradient(problem, x, gy)            -> gweight  (K,C/groups,R,S), C-contiguous
 
@@ -17,9 +18,10 @@ from ..registry import Operation
 from .problem import Conv2dProblem
 
 forward = Operation("conv2d_forward", family="conv2d")
+forward_relu = Operation("conv2d_forward_relu", family="conv2d")
 input_gradient = Operation("conv2d_input_gradient", family="conv2d")
 weight_gradient = Operation("conv2d_weight_gradient", family="conv2d")
 
 from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["Conv2dProblem", "cpu", "forward", "input_gradient", "reference", "weight_gradient"]
+__all__ = ["Conv2dProblem", "cpu", "forward", "forward_relu", "input_gradient", "reference", "weight_gradient"]

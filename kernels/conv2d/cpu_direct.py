@@ -16,9 +16,12 @@ import numpy as np
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
+from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import (
+    FROM_INITIAL,
+    FROM_ZERO,
     LIST_WORDS,
     TILE_ROWS,
     compiled_packed_size,
@@ -29,7 +32,7 @@ from ..cpu.tile import (
     panels_of,
 )
 from ..cpu.vectors import VECTOR_BYTES
-from . import forward, input_gradient
+from . import forward, forward_relu, input_gradient
 from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
 from .problem import Conv2dProblem
 
@@ -129,7 +132,7 @@ def _list_tile(  # type: ignore[no-untyped-def]
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels,
-    bias, has_bias, zeros, y, scratch, edges, counts, row_tasks, column_tasks,
+    bias, has_bias, relu, zeros, y, scratch, edges, counts, row_tasks, column_tasks,
 ):  # fmt: skip
     taps = geometry[4] * geometry[5]
     pixels = images * geometry[2] * geometry[3]
@@ -137,7 +140,6 @@ def _convolve(  # type: ignore[no-untyped-def]
     y_row = groups * columns
     list_words = taps * LIST_WORDS
     size, lanes = x.itemsize, lanes_of(x)
-    vectors = (columns + lanes - 1) // lanes
     group_bytes = compiled_packed_size(taps * depth, columns, lanes) * size
     edges_of_tile = taps * TILE_ROWS * depth if run > 1 else 0
     ahead = 0 if across_images or groups > 1 else TILE_ROWS * geometry[7] * x_row * size
@@ -161,16 +163,10 @@ def _convolve(  # type: ignore[no-untyped-def]
             multiply(
                 x, count, counts, task * CHUNK_TILES, depth, a_lists.ctypes.data, list_words * 8,
                 group * depth * size, size, packed.ctypes.data + group * group_bytes, taps * depth,
-                columns, panels, first_panel, last_panel, 0, c_lists.ctypes.data, group * columns * size,
+                columns, panels, first_panel, last_panel, FROM_INITIAL if has_bias else FROM_ZERO,
+                bias.ctypes.data + group * columns * size, relu, c_lists.ctypes.data, group * columns * size,
                 ahead,
             )  # fmt: skip
-            if has_bias:
-                first_column = group * columns + vectors * first_panel // panels * lanes
-                last_column = group * columns + min(columns, vectors * last_panel // panels * lanes)
-                for row in range(min(count * TILE_ROWS, pixels - begin * TILE_ROWS)):
-                    start = (c_lists[row] - y.ctypes.data) // size
-                    for column in range(first_column, last_column):
-                        y[start + column] += bias[column]
 
 
 def _run(
@@ -182,10 +178,12 @@ def _run(
     y: Array,
     groups: int,
     run: int = 1,
+    relu: bool = False,
 ) -> Array:
     """Gather `source` into `y`, `run` pixels a tap.
 
-    `strides` are those of the flat weight: start, group, tap, source channel, target channel.
+    `strides` are those of the flat weight: start, group, tap, source channel, target channel. Where `run` is
+    more than one, source channels come last in it, else the taps.
     """
     flat, row = pixel_rows(source)
     images, k, height, width = y.shape
@@ -200,20 +198,14 @@ def _run(
     column_tasks = min(threads, panels) if by_columns else 1
     row_tasks = max(1, threads // column_tasks)
 
-    weight = np.ascontiguousarray(weight).reshape(-1)
-    packed = empty((groups * packed_size(taps * depth, columns, lanes),), y.dtype)
-    pack_filter(
-        groups * -(-columns // lanes),
-        weight,
-        *strides[:3],
-        *strides[3:],
-        groups,
-        taps,
-        depth,
-        columns,
-        panels,
-        packed,
-    )
+    def packed_panels() -> Array:
+        flat_weight = np.ascontiguousarray(weight if run == 1 else weight.transpose(0, 2, 3, 1)).reshape(-1)
+        packed = empty((groups * packed_size(taps * depth, columns, lanes),), y.dtype)
+        tasks = groups * -(-columns // lanes)
+        pack_filter(tasks, flat_weight, *strides, groups, taps, depth, columns, panels, packed)
+        return packed
+
+    packed = form_of(weight, ("direct", strides, panels), packed_panels)
 
     tasks = row_tasks * column_tasks
     scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
@@ -222,7 +214,7 @@ def _run(
     _convolve(
         tasks, geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
-        weight if bias is None else np.ascontiguousarray(bias), bias is not None,
+        packed if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
         np.zeros(max(depth, source.shape[1]), y.dtype), pixel_rows(y)[0], scratch, edges, counts,
         row_tasks, column_tasks,
     )  # fmt: skip
@@ -231,15 +223,23 @@ def _run(
 
 @forward.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    return _forward(problem, x, weight, bias, relu=False)
+
+
+@forward_relu.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
+def forward_relu_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    return _forward(problem, x, weight, bias, relu=True)
+
+
+def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
     geometry, x = forward_geometry(problem), channels_last(x)
     if joins_row(problem, pixel_rows(x)[1], VECTOR_BYTES // y.itemsize):
-        weight = weight.transpose(0, 2, 3, 1)
         geometry = (*geometry[:5], 1, *geometry[6:])
-        return _run(geometry, x, weight, (0, 0, s * c, 1, r * s * c), bias, y, 1, run=s)
+        return _run(geometry, x, weight, (0, 0, s * c, 1, r * s * c), bias, y, 1, s, relu)
     strides = (0, k // problem.groups * c * r * s, 1, r * s, c * r * s)
-    return _run(geometry, x, weight, strides, bias, y, problem.groups)
+    return _run(geometry, x, weight, strides, bias, y, problem.groups, 1, relu)
 
 
 @input_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)

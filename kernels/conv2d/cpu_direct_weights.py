@@ -18,7 +18,7 @@ from ..cpu.buffers import channels_last, empty, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
-from ..cpu.tile import LIST_WORDS, TILE_ROWS, lanes_of, multiply, panels_of
+from ..cpu.tile import FROM_STORED, FROM_ZERO, LIST_WORDS, TILE_ROWS, lanes_of, multiply, panels_of
 from ..cpu.vectors import VECTOR_BYTES, transform_intrinsic, word_at
 from . import weight_gradient
 from .geometry import forward_geometry, joins_row
@@ -134,8 +134,8 @@ def _accumulate(  # type: ignore[no-untyped-def]
             _pack_windows(geometry, x, x_row, group * c, run, joined, start, count, x_places.ctypes.data, edge)
             multiply(
                 x, k_rows, ones, 0, count, a_lists.ctypes.data, LIST_WORDS * 8, 0, VECTOR_BYTES, b_base, count,
-                columns, panels, 0, panels, int(index > first_block), c_lists.ctypes.data,
-                group * group_part * size, 0,
+                columns, panels, 0, panels, FROM_STORED if index > first_block else FROM_ZERO, 0, 0,
+                c_lists.ctypes.data, group * group_part * size, 0,
             )  # fmt: skip
 
 

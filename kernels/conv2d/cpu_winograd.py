@@ -18,11 +18,12 @@ import numpy as np
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
+from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.tasks import task_kernel
-from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
+from ..cpu.tile import FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
 from ..cpu.vectors import VECTOR_BYTES, copy_spread
-from . import forward, input_gradient
+from . import forward, forward_relu, input_gradient
 from .problem import Conv2dProblem
 from .winograd_transforms import (
     INPUT_TILE,
@@ -96,7 +97,7 @@ def _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists):  # type: 
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias,
-    zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block,
+    relu, zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
@@ -138,7 +139,7 @@ def _convolve(  # type: ignore[no-untyped-def]
             first, last = vectors * panel // panels, vectors * (panel + 1) // panels
             multiply(
                 x, POSITIONS * rows, ones, 0, depth, a_lists.ctypes.data, LIST_WORDS * 8, 0, size,
-                packed.ctypes.data, POSITIONS * depth, columns, panels, panel, panel + 1, 0,
+                packed.ctypes.data, POSITIONS * depth, columns, panels, panel, panel + 1, FROM_ZERO, 0, 0,
                 c_lists.ctypes.data, -first * VECTOR_BYTES, 0,
             )  # fmt: skip
             for t in range(count):
@@ -148,12 +149,14 @@ def _convolve(  # type: ignore[no-untyped-def]
                         targets.ctypes.data + t * OUTPUTS * 8, 0, vector * VECTOR_BYTES,
                         columns - vector * lanes,
                     )  # fmt: skip
-        if has_bias:
+        if has_bias or relu:
+            floor = 0 if relu else -np.inf
             for index in range(count * OUTPUTS):
                 if targets[index] != junk.ctypes.data:
                     start = (targets[index] - y.ctypes.data) // size
                     for k in range(columns):
-                        y[start + k] += bias[k]
+                        value = y[start + k] + bias[k]
+                        y[start + k] = floor if value < floor else value
 
 
 def _run(
@@ -163,6 +166,7 @@ def _run(
     strides: tuple[int, int, int, int],
     bias: Array | None,
     y: Array,
+    relu: bool = False,
 ) -> Array:
     """Convolve `source` into `y`; `strides` of the flat weight: start, tap, source channel, target channel."""
     if y.size == 0:
@@ -173,12 +177,16 @@ def _run(
     lanes, tasks = VECTOR_BYTES // flat.itemsize, get_num_threads()
     vectors, depth_vectors = -(-columns // lanes), -(-depth // lanes)
 
-    weight = np.ascontiguousarray(weight).reshape(-1)
     panels = panels_of(columns, 1, lanes)
-    packed = empty((packed_size(POSITIONS * depth, columns, lanes),), y.dtype)
-    _transform_filters(
-        vectors, weight, *strides, depth, columns, panels, empty((vectors * 9 * lanes,), y.dtype), packed
-    )
+
+    def transformed() -> Array:
+        flat_weight = np.ascontiguousarray(weight).reshape(-1)
+        packed = empty((packed_size(POSITIONS * depth, columns, lanes),), y.dtype)
+        scratch = empty((vectors * 9 * lanes,), y.dtype)
+        _transform_filters(vectors, flat_weight, *strides, depth, columns, panels, scratch, packed)
+        return packed
+
+    packed = form_of(weight, ("winograd", strides), transformed)
 
     units = -(-images * -(-p // OUTPUT_TILE) * -(-q // OUTPUT_TILE) // TILE_ROWS)
     tasks = min(tasks, units)
@@ -192,7 +200,7 @@ def _run(
     lists_size = POSITIONS * rows * (LIST_WORDS + TILE_ROWS) + block * OUTPUTS + POSITIONS
     _convolve(
         tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
-        weight if bias is None else np.ascontiguousarray(bias), bias is not None,
+        np.zeros(columns, y.dtype) if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
         np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), pixel_rows(y)[0],
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
         np.ones(POSITIONS * rows, np.int64), block,
@@ -202,9 +210,18 @@ def _run(
 
 @forward.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
 def forward_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    return _forward(problem, x, weight, bias, relu=False)
+
+
+@forward_relu.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
+def forward_relu_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    return _forward(problem, x, weight, bias, relu=True)
+
+
+def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     c = problem.in_channels
-    return _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y)
+    return _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y, relu)
 
 
 @input_gradient.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.input_size), refuses=refuses)

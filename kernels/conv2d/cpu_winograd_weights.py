@@ -18,7 +18,7 @@ from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
 from ..cpu.jit import get_num_threads
 from ..cpu.tasks import task_kernel
-from ..cpu.tile import LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, panels_of
+from ..cpu.tile import FROM_STORED, FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, panels_of
 from ..cpu.vectors import VECTOR_BYTES
 from . import weight_gradient
 from .cpu_winograd import refuses
@@ -99,8 +99,8 @@ def _multiply(  # type: ignore[no-untyped-def]
         multiply(
             v, POSITIONS, ones, 0, count, a_lists.ctypes.data, LIST_WORDS * 8,
             (k_first // lanes * count * lanes + k_first % lanes) * size, VECTOR_BYTES,
-            v_base, POSITIONS * count, c_vectors * lanes, panels, panel, panel + 1, int(begin > 0),
-            c_lists.ctypes.data, slot - first * VECTOR_BYTES, 0,
+            v_base, POSITIONS * count, c_vectors * lanes, panels, panel, panel + 1,
+            FROM_STORED if begin > 0 else FROM_ZERO, 0, 0, c_lists.ctypes.data, slot - first * VECTOR_BYTES, 0,
         )  # fmt: skip
         if is_last:
             for i in range(min(TILE_ROWS, k - k_first)):

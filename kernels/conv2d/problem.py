@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from ..errors import ShapeError
@@ -28,6 +29,14 @@ class Conv2dProblem:
     groups: int = 1
     dtype: str = "float32"
 
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.input_shape, self.weight_shape, self.stride, self.padding, self.dilation, self.dtype))
+
+    def __hash__(self) -> int:
+        """Computed once: the registry looks a problem up at every call."""
+        return self._hash
+
     def __post_init__(self) -> None:
         if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
             raise ShapeError(
@@ -48,7 +57,7 @@ class Conv2dProblem:
                 f"an input of {self.input_size} with padding {self.padding}"
             )
 
-    @property
+    @functools.cached_property
     def output_size(self) -> Pair:
         """(height, width): floor((size + 2 padding - dilation (filter - 1) - 1) / stride) + 1."""
         height, width = (
@@ -59,15 +68,15 @@ class Conv2dProblem:
         )
         return height, width
 
-    @property
+    @functools.cached_property
     def input_shape(self) -> tuple[int, int, int, int]:
         return (self.batch, self.in_channels, *self.input_size)
 
-    @property
+    @functools.cached_property
     def weight_shape(self) -> tuple[int, int, int, int]:
         return (self.out_channels, self.in_channels // self.groups, *self.filter_size)
 
-    @property
+    @functools.cached_property
     def output_shape(self) -> tuple[int, int, int, int]:
         return (self.batch, self.out_channels, *self.output_size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Array, array_module
-from . import forward, input_gradient, weight_gradient
+from . import forward, forward_relu, input_gradient, weight_gradient
 from .problem import Conv2dProblem
 
 
@@ -47,6 +47,11 @@ def forward_reference(problem: Conv2dProblem, x: Array, weight: Array, bias: Arr
     y = xp.einsum("ngcrspq,gkcrs->ngkpq", windows, _by_group(problem, weight, 0), optimize=True)
     y = y.reshape(problem.output_shape)
     return y if bias is None else y + bias.reshape(-1, 1, 1)
+
+
+@forward_relu.variant("reference", device="any")
+def forward_relu_reference(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
+    return array_module(x).maximum(forward_reference(problem, x, weight, bias), 0)
 
 
 @input_gradient.variant("reference", device="any")

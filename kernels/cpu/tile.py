@@ -1,6 +1,7 @@
 """Matrix products on a tile of sums that stays in vector registers.
 
-`multiply` computes C[row, column] (+)= sum over taps t and depth d of A_t[row, d] * B[t, d, column].
+`multiply` computes C[row, column] = sum over taps t and depth d of A_t[row, d] * B[t, d, column], from zero, on
+top of what C holds, or on top of a row of initial values (a bias), and with ReLU where asked.
 The rows of A and C are given as lists of addresses, so a "row" may be a pixel anywhere in an activation, a
 tap may point each row to another pixel (a convolution without copies), and a list that repeats its last row
 handles what is left over. B has been packed into panels of up to three vectors: [panel][tap, depth][column].
@@ -26,15 +27,19 @@ TILE_ROWS = 8 if VECTOR_BYTES == 64 else 4
 TILE_VECTORS = 3
 LIST_WORDS = TILE_ROWS + 1  # a tap in a list: the address of each row of A, then the tap's number in B
 
+FROM_ZERO, FROM_STORED, FROM_INITIAL = 0, 1, 2  # what the sums of a tile start from
+
 
 def _tile_intrinsic(columns: int) -> Any:
     """One tile of TILE_ROWS rows and `columns` vectors; see `multiply` for the arguments."""
     tile_cells = [(row, column) for row in range(TILE_ROWS) for column in range(columns)]
 
     @intrinsic
-    def tile(typing, like, taps, depth, a_list, a_offset, a_step, b, accumulate, c_list, c_offset, lanes):  # type: ignore[no-untyped-def]
+    def tile(
+        typing, like, taps, depth, a_list, a_offset, a_step, b, start, initial, relu, c_list, c_offset, lanes
+    ):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            _, taps, depth, a_list, a_offset, a_step, b, accumulate, c_list, c_offset, lanes = arguments
+            _, taps, depth, a_list, a_offset, a_step, b, start, initial, relu, c_list, c_offset, lanes = arguments
             vectors = Vectors(builder, element_type(like))
             b_step = word(columns * VECTOR_BYTES)
             mask = vectors.first_lanes(lanes)
@@ -52,15 +57,25 @@ def _tile_intrinsic(columns: int) -> Any:
                 emit_prefetch(builder, place, write=True)
 
             entry = builder.block
-            load, tap_loop, depth_loop, tap_end, finish = (
-                builder.append_basic_block(f"tile.{name}") for name in ("load", "tap", "depth", "next", "end")
+            stored, given, tap_loop, depth_loop, tap_end, summed, clamp, finish = (
+                builder.append_basic_block(f"tile.{name}")
+                for name in ("stored", "given", "tap", "depth", "next", "summed", "clamp", "end")
             )
-            builder.cbranch(builder.trunc(accumulate, ir.IntType(1)), load, tap_loop)
+            choice = builder.switch(start, tap_loop)
+            choice.add_case(word(FROM_STORED), stored)
+            choice.add_case(word(FROM_INITIAL), given)
 
-            builder.position_at_end(load)
-            loaded = [
+            builder.position_at_end(stored)
+            held_values = [
                 vectors.load(place, mask_of(column))
                 for place, (_, column) in zip(c_places, tile_cells, strict=True)
+            ]
+            builder.branch(tap_loop)
+
+            builder.position_at_end(given)
+            initial_row = [
+                vectors.load(builder.add(initial, word(column * VECTOR_BYTES)), mask_of(column))
+                for column in range(columns)
             ]
             builder.branch(tap_loop)
 
@@ -92,7 +107,7 @@ def _tile_intrinsic(columns: int) -> Any:
 
             builder.position_at_end(tap_end)
             next_tap = builder.add(tap, word(1))
-            builder.cbranch(builder.icmp_signed("<", next_tap, taps), tap_loop, finish)
+            builder.cbranch(builder.icmp_signed("<", next_tap, taps), tap_loop, summed)
 
             for variable, first, following in (
                 (step, word(0), next_step), (a_index, word(0), next_a), (b_place, b_tap, next_b),
@@ -100,20 +115,33 @@ def _tile_intrinsic(columns: int) -> Any:
             ):  # fmt: skip
                 variable.add_incoming(first, tap_loop)
                 variable.add_incoming(following, depth_loop)
-            for variable, zero, stored, following in (
-                (tap, word(0), word(0), next_tap),
-                *zip(tap_sums, [vectors.zero] * len(tile_cells), loaded, results, strict=True),
-            ):
-                variable.add_incoming(zero, entry)
-                variable.add_incoming(stored, load)
+            begun = [initial_row[column] for _, column in tile_cells]
+            for variable, fresh, held, initially, following in (
+                (tap, word(0), word(0), word(0), next_tap),
+                *zip(tap_sums, [vectors.zero] * len(tile_cells), held_values, begun, results, strict=True),
+            ):  # fmt: skip
+                variable.add_incoming(fresh, entry)
+                variable.add_incoming(held, stored)
+                variable.add_incoming(initially, given)
                 variable.add_incoming(following, tap_end)
 
+            builder.position_at_end(summed)
+            builder.cbranch(builder.trunc(relu, ir.IntType(1)), clamp, finish)
+
+            builder.position_at_end(clamp)
+            positive = [vectors.relu(result) for result in results]
+            builder.branch(finish)
+
             builder.position_at_end(finish)
-            for place, (_, column), result in zip(c_places, tile_cells, results, strict=True):
-                vectors.store(result, place, mask_of(column))
+            finished = [builder.phi(vectors.type) for _ in tile_cells]
+            for value, result, clamped in zip(finished, results, positive, strict=True):
+                value.add_incoming(result, summed)
+                value.add_incoming(clamped, clamp)
+            for value, place, (_, column) in zip(finished, c_places, tile_cells, strict=True):
+                vectors.store(value, place, mask_of(column))
             return context.get_dummy_value()
 
-        return types.void(like, *[types.intp] * 10), generate
+        return types.void(like, *[types.intp] * 12), generate
 
     return tile
 
@@ -144,9 +172,12 @@ compiled_packed_size = jit(packed_size)
 @jit
 def multiply(  # type: ignore[no-untyped-def]
     like, row_tiles, tap_counts, first_count, depth, a_lists, a_list_bytes, a_offset, a_step,
-    b, b_depth, columns, panels, first_panel, last_panel, accumulate, c_lists, c_offset, ahead,
+    b, b_depth, columns, panels, first_panel, last_panel, start, initial, relu, c_lists, c_offset, ahead,
 ):  # fmt: skip
-    """C (+)= A @ B for `row_tiles` tiles of rows and the panels first_panel .. last_panel of `panels`.
+    """C = A @ B for `row_tiles` tiles of rows and the panels first_panel .. last_panel of `panels`.
+
+    The sums start from nothing (`start` = FROM_ZERO), from what C holds (FROM_STORED), or each row from the
+    `columns` values at address `initial` (FROM_INITIAL). Where `relu` is 1, C = max(0, sums); NaN stays NaN.
 
     Tile i has tap_counts[first_count + i] taps (at least one), listed from address a_lists + i * a_list_bytes
     on, LIST_WORDS int64 words a tap; its rows of C are listed at c_lists, TILE_ROWS words a tile. Element d of
@@ -162,6 +193,7 @@ def multiply(  # type: ignore[no-untyped-def]
         valid = columns - (first + width - 1) * lanes
         b_panel = b + b_depth * first * VECTOR_BYTES
         c_panel = c_offset + first * VECTOR_BYTES
+        initial_panel = initial + first * VECTOR_BYTES
         for index in range(row_tiles):
             taps = tap_counts[first_count + index]
             a_list = a_lists + index * a_list_bytes
@@ -169,15 +201,24 @@ def multiply(  # type: ignore[no-untyped-def]
             if ahead != 0 and panel == first_panel:
                 last_tap = a_list + (taps - 1) * (LIST_WORDS * 8)
                 for row in range(TILE_ROWS):
-                    start = word_at(last_tap + row * 8) + a_offset + ahead
-                    for place in range(start, start + depth * like.itemsize, 64):
+                    following = word_at(last_tap + row * 8) + a_offset + ahead
+                    for place in range(following, following + depth * like.itemsize, 64):
                         prefetch(place)
             if width == 3:
-                _tile_3(like, taps, depth, a_list, a_offset, a_step, b_panel, accumulate, c_list, c_panel, valid)
+                _tile_3(
+                    like, taps, depth, a_list, a_offset, a_step, b_panel, start, initial_panel, relu,
+                    c_list, c_panel, valid,
+                )  # fmt: skip
             elif width == 2:
-                _tile_2(like, taps, depth, a_list, a_offset, a_step, b_panel, accumulate, c_list, c_panel, valid)
+                _tile_2(
+                    like, taps, depth, a_list, a_offset, a_step, b_panel, start, initial_panel, relu,
+                    c_list, c_panel, valid,
+                )  # fmt: skip
             else:
-                _tile_1(like, taps, depth, a_list, a_offset, a_step, b_panel, accumulate, c_list, c_panel, valid)
+                _tile_1(
+                    like, taps, depth, a_list, a_offset, a_step, b_panel, start, initial_panel, relu,
+                    c_list, c_panel, valid,
+                )  # fmt: skip
 
 
 @jit

@@ -95,6 +95,10 @@ class Vectors:
         """x * y + z, rounded once."""
         return self._call(f"llvm.fma.{self._name}", self.type, [x, y, z])
 
+    def relu(self, x: ir.Value) -> ir.Value:
+        """max(0, x), where NaN stays NaN."""
+        return self.builder.select(self.builder.fcmp_ordered("<", x, self.zero), self.zero, x)
+
     def _splat(self, value: ir.Value) -> ir.Value:
         empty = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(empty, value, ir.Constant(_LANE, 0))

@@ -4,6 +4,7 @@ from . import functional, init
 from .activation import Dropout, Flatten, ReLU
 from .containers import Identity, ModuleList, Sequential
 from .convolution import Conv2d, ConvTranspose2d
+from .folding import conv_batch_norm
 from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .module import HookHandle, Module, module_path, running_modules
@@ -34,6 +35,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "StateError",
+    "conv_batch_norm",
     "functional",
     "init",
     "module_path",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..autograd import Function, apply
 from ..kernels import conv2d
-from ..kernels.arrays import Array
+from ..kernels.arrays import Array, array_module, device_of
 from ..tensor import Tensor
 
 
@@ -27,6 +27,25 @@ class Conv2d(Function):
             apply(Conv2dWeightGradient(self.problem), x, gradient) if needs[1] else None,
             *(gradient.sum((0, 2, 3)) if needs[2] else None for _ in bias),
         ]
+
+
+class Conv2dReLU(Function):
+    """max(0, y) of `Conv2d` in one pass over memory, for where no gradient is wanted.
+
+    Where the chosen kernel of the convolution cannot do it, ReLU is a pass of its own.
+    """
+
+    differentiable = False
+
+    def __init__(self, problem: conv2d.Conv2dProblem) -> None:
+        self.problem = problem
+
+    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        chosen = conv2d.forward.select(self.problem, device_of(x)).name
+        if chosen in conv2d.forward_relu.variants:
+            return conv2d.forward_relu(self.problem, x, weight, bias)
+        y = conv2d.forward(self.problem, x, weight, bias)
+        return array_module(y).maximum(y, 0, out=y)
 
 
 class Conv2dInputGradient(Function):

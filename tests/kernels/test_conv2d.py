@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from claims.variants import LAYOUTS, assert_close, assert_variant_matches_oracle, every_variant, lay_out
 from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem
+from minigrad.kernels.cpu import frozen
+from minigrad.kernels.cpu.frozen import freeze
 from minigrad.kernels.errors import KernelError, ShapeError
 from minigrad.kernels.registry import use_kernels
 
@@ -28,7 +30,9 @@ TOLERANCES = {
     ("other", "float32"): 5e-6,
     ("other", "float64"): EXACT,
 }
-every_convolution = every_variant(conv2d.forward, conv2d.input_gradient, conv2d.weight_gradient)
+every_convolution = every_variant(
+    conv2d.forward, conv2d.forward_relu, conv2d.input_gradient, conv2d.weight_gradient
+)
 pairs = st.tuples
 
 
@@ -79,7 +83,7 @@ def operands(problem: Conv2dProblem, seed: int, layout: str = "contiguous") -> d
 
 
 def arguments_of(operation: Any, arrays: dict[str, Any], with_bias: bool = False) -> tuple[Any, ...]:
-    if operation is conv2d.forward:
+    if operation in (conv2d.forward, conv2d.forward_relu):
         return arrays["x"], arrays["weight"], arrays["bias"] if with_bias else None
     if operation is conv2d.input_gradient:
         return arrays["gy"], arrays["weight"]
@@ -190,3 +194,39 @@ def test_a_compiled_variant_refuses_other_dtypes_with_the_reason(variant: str) -
     with use_kernels(conv2d_forward=variant), pytest.raises(KernelError, match="float32 and float64, not float16"):
         conv2d.forward(problem, x, weight, None)
     assert conv2d.forward(problem, x, weight, None).dtype == np.float16
+
+
+@pytest.mark.parametrize("variant", ["direct", "winograd"])
+@pytest.mark.parametrize("operation", [conv2d.forward, conv2d.forward_relu])
+def test_a_frozen_filter_is_packed_once_and_gives_the_same_bits(operation: Any, variant: str) -> None:
+    problem = Conv2dProblem(2, 8, (12, 11), 24, (3, 3), padding=(1, 1))
+    arrays = operands(problem, 0)
+    function = operation.variants[variant].function
+    expected = function(problem, arrays["x"], arrays["weight"], arrays["bias"])
+    weight = freeze(arrays["weight"].copy())
+    first = function(problem, arrays["x"], weight, arrays["bias"])
+    (packed,) = frozen._forms[id(weight)].values()
+    packed *= 2  # the second call reads what the first one kept
+    second = function(problem, arrays["x"], weight, 2 * arrays["bias"])
+    assert np.array_equal(first, expected)
+    assert np.array_equal(second, 2 * expected)
+    with pytest.raises(ValueError, match="read-only"):
+        weight[...] = 0
+
+
+def test_what_kernels_keep_of_a_frozen_filter_goes_with_it() -> None:
+    weight = freeze(np.ones((4, 4, 3, 3), np.float32))
+    key = id(weight)
+    assert key in frozen._forms
+    del weight
+    assert key not in frozen._forms
+
+
+@pytest.mark.parametrize("variant", ["reference", "direct", "winograd"])
+def test_not_a_number_survives_relu(variant: str) -> None:
+    problem = Conv2dProblem(1, 4, (9, 9), 8, (3, 3), padding=(1, 1))
+    x, weight = operands(problem, 0)["x"], np.ones(problem.weight_shape, np.float32)
+    x[0, :, 4, 4] = np.nan
+    y = conv2d.forward_relu.variants[variant].function(problem, x, weight, None)
+    assert np.isnan(y[0, :, 3:6, 3:6]).all()
+    assert (y[0, :, 0, 8] >= 0).all()

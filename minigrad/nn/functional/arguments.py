@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.arrays import dtype_name
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops.shape import expand_dims, squeeze
 from ...tensor import Tensor, is_floating
@@ -60,6 +61,12 @@ def pair(value: Any, name: str) -> tuple[int, int]:
     return int(both[0]), int(both[1])
 
 
+def known_activation(function: str, activation: str | None) -> None:
+    """Raise a MinigradError unless `activation` is one that a function can apply to its result."""
+    if activation not in (None, "relu"):
+        raise MinigradError(f'{function}: activation must be "relu" or None, got {activation!r}')
+
+
 def four(x: Tensor) -> tuple[int, int, int, int]:
     n, c, h, w = x.shape
     return n, c, h, w
@@ -100,8 +107,9 @@ def same_dtype(name: str, optional: Mapping[str, Tensor | None], **tensors: Tens
     A wrong dtype is most often a mistake, such as float64 data for float32 weights, so it is not promoted.
     """
     present = {**tensors, **{key: x for key, x in optional.items() if x is not None}}
-    given = {key: a_tensor(name, key, x).dtype.name for key, x in present.items()}
-    if len(set(given.values())) != 1:
+    given = {key: a_tensor(name, key, x).dtype for key, x in present.items()}
+    dtypes = set(given.values())
+    if len(dtypes) != 1:
         listed = ", ".join(f"{key} {dtype}" for key, dtype in given.items())
         raise DTypeError(f"{name}: all dtypes must be equal, got {listed}; use astype")
-    return next(iter(given.values()))
+    return dtype_name(dtypes.pop())

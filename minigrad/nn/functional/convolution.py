@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from ...autograd import apply
+from functools import lru_cache
+
+from ...autograd import apply, records
 from ...kernels.conv2d import Conv2dProblem
 from ...kernels.errors import ShapeError
 from ...ops import conv
+from ...ops.elementwise import relu
 from ...ops.shape import pad
 from ...tensor import Tensor
-from .arguments import Pair, integer, on_batch, pair, same_dtype
+from .arguments import Pair, integer, known_activation, on_batch, pair, same_dtype
+
+# A layer meets the same problem at every step.
+_problem = lru_cache(maxsize=1024)(Conv2dProblem)
 
 
 def conv2d(
@@ -19,6 +25,7 @@ def conv2d(
     padding: Pair | str = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    activation: str | None = None,
 ) -> Tensor:
     """The 2-D convolution (cross-correlation) of images with filters; the formula is in `minigrad.kernels.conv2d`.
 
@@ -28,6 +35,7 @@ def conv2d(
         bias: (K,) or None.
         stride, padding, dilation: an integer, or one for each of height and width; `padding` may also be
             "valid" (none) or "same" (the output is as large as the input, for stride 1).
+        activation: "relu" for max(0, y), in the same pass over memory where no gradient is wanted; or None.
 
     Returns:
         (N, K, P, Q), with P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise.
@@ -35,7 +43,9 @@ def conv2d(
     Raises:
         ShapeError: if shapes, groups or window do not fit.
         DTypeError: if the dtypes differ or are not real.
+        MinigradError: if there is no such activation.
     """
+    known_activation("conv2d", activation)
     dtype = same_dtype("conv2d", {"bias": bias}, input=input, weight=weight)
     groups = integer("conv2d", "groups", groups)
     _check_filter("conv2d", weight, bias, 0, 1)
@@ -50,19 +60,16 @@ def conv2d(
                 f"conv2d: input {x.shape} has {x.shape[1]} channels, weight {weight.shape} with groups={groups} "
                 f"expects {weight.shape[1] * groups}"
             )
-        problem = Conv2dProblem(
-            x.shape[0],
-            x.shape[1],
-            (x.shape[2], x.shape[3]),
-            weight.shape[0],
-            (weight.shape[2], weight.shape[3]),
-            strides,
-            paddings,
-            dilations,
-            groups,
-            dtype,
-        )
-        return apply(conv.Conv2d(problem), *((x, weight) if bias is None else (x, weight, bias)))
+        problem = _problem(
+            x.shape[0], x.shape[1], x.shape[2:], weight.shape[0], weight.shape[2:],
+            strides, paddings, dilations, groups, dtype,
+        )  # fmt: skip
+        operands = (x, weight) if bias is None else (x, weight, bias)
+        if activation is None:
+            return apply(conv.Conv2d(problem), *operands)
+        if records(*operands):
+            return relu(apply(conv.Conv2d(problem), *operands))
+        return apply(conv.Conv2dReLU(problem), *operands)
 
     return on_batch(input, run, "conv2d")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...autograd import apply
+from ...kernels.arrays import dtype_name
 from ...kernels.cross_entropy import CrossEntropyProblem
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops import loss
@@ -94,7 +95,7 @@ def cross_entropy(
     rows = rows.reshape(labels.size, classes)
     counted = Tensor(labels != ignore_index).astype(input.dtype)
     if weight is None:
-        problem = CrossEntropyProblem(labels.size, classes, label_smoothing, ignore_index, input.dtype.name)
+        problem = CrossEntropyProblem(labels.size, classes, label_smoothing, ignore_index, dtype_name(input.dtype))
         losses = apply(loss.CrossEntropy(problem), rows, target.reshape(-1))
     else:
         losses = loss.cross_entropy_formula(rows, Tensor(labels), label_smoothing, ignore_index, weight)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ... import random
 from ...autograd import apply
+from ...kernels.arrays import dtype_name
 from ...kernels.batch_norm import BatchNormProblem
 from ...kernels.dropout import DropoutProblem
 from ...kernels.errors import MinigradError, ShapeError
@@ -16,7 +17,7 @@ from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
 from ...ops.dropout import Dropout
 from ...tensor import Tensor
-from .arguments import four, integer, number, real, same_dtype, switch
+from .arguments import four, integer, known_activation, number, real, same_dtype, switch
 
 
 def batch_norm(
@@ -61,8 +62,7 @@ def batch_norm(
     momentum, eps = number(name, "momentum", momentum, most=1.0), number(name, "eps", eps)
     if (running_mean is None) != (running_var is None):
         raise MinigradError(f"{name}: running_mean and running_var must both be given, or both be None")
-    if activation not in (None, "relu"):
-        raise MinigradError(f'{name}: activation must be "relu" or None, got {activation!r}')
+    known_activation(name, activation)
     if input.ndim < 2:
         raise ShapeError(f"{name}: the input must be (N, C, ...), got shape {input.shape}")
     channels = input.shape[1]
@@ -130,7 +130,7 @@ def local_response_norm(
         number(name, "alpha", alpha, lowest) * (window / size),
         number(name, "beta", beta, lowest),
         number(name, "k", k, lowest),
-        x.dtype.name,
+        dtype_name(x.dtype),
     )
     y = apply(normalization.LocalResponseNorm(problem), x)
     return y if input.ndim == 4 else y.reshape(input.shape)
@@ -158,5 +158,5 @@ def dropout(
     if not training or p == 0.0:
         return input
     generator = generator or random.default_generator
-    problem = DropoutProblem(input.shape, p, input.dtype.name)
+    problem = DropoutProblem(input.shape, p, dtype_name(input.dtype))
     return apply(Dropout(problem, generator.seed, generator.reserve(problem.blocks)), input)

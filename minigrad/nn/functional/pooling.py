@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...autograd import apply
 from ...kernels import pool2d
+from ...kernels.arrays import dtype_name
 from ...kernels.errors import ShapeError
 from ...ops import pool
 from ...tensor import Tensor
@@ -40,7 +41,7 @@ def max_pool2d(
             pair(padding, "max_pool2d: padding"),
             pair(dilation, "max_pool2d: dilation"),
             ceil_mode,
-            dtype=x.dtype.name,
+            dtype=dtype_name(x.dtype),
         )
         return apply(pool.MaxPool2d(problem), x)
 
@@ -85,7 +86,7 @@ def avg_pool2d(
             ceil_mode,
             count_include_pad,
             divisor_override,
-            x.dtype.name,
+            dtype_name(x.dtype),
         )
         forward, back = pool2d.average_forward, pool2d.average_input_gradient
         return apply(pool.AveragePool2d(problem, forward, back), x)
@@ -110,7 +111,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
     def run(x: Tensor) -> Tensor:
         chosen = [n if size is None else size for size, n in zip(sizes, x.shape[2:], strict=True)]
         problem = pool2d.AdaptiveAveragePool2dProblem(
-            four(x), pair(chosen, "adaptive_avg_pool2d: output_size"), x.dtype.name
+            four(x), pair(chosen, "adaptive_avg_pool2d: output_size"), dtype_name(x.dtype)
         )
         forward, back = (
             pool2d.adaptive_average_forward,

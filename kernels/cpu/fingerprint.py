@@ -1,0 +1,33 @@
+"""Has this array changed? A 64-bit fingerprint of its bytes tells, at the speed of reading them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .jit import jit
+
+# An odd number near 2**64 / golden ratio: its multiples run through all 64-bit numbers and look unordered (Knuth,
+# The Art of Computer Programming, volume 3, section 6.4).
+STEP = np.uint64(0x9E3779B97F4A7C15)
+FACTORS = (np.arange(1024, dtype=np.uint64) * STEP >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+
+
+@jit
+def _fingerprint(words, factors):  # type: ignore[no-untyped-def]
+    total = np.uint64(0)
+    for start in range(0, words.size, factors.size):
+        block = words[start : start + factors.size]
+        inside = np.uint64(0)
+        for i in range(block.size):
+            inside += np.uint64(block[i]) * np.uint64(factors[i])
+        total = total * STEP + inside
+    return total
+
+
+def fingerprint(*arrays: np.ndarray) -> tuple[int, ...]:
+    """One number an array: the sum of its 32-bit words, each times an odd number of its own, modulo 2**64.
+
+    Any change of one word changes it, and changes of more cancel about as often as random numbers agree.
+    Elements are of 4 or 8 bytes.
+    """
+    return tuple([_fingerprint(np.ascontiguousarray(a).reshape(-1).view(np.uint32), FACTORS) for a in arrays])
