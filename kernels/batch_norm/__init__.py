@@ -2,7 +2,7 @@
 
     y = weight * (x - mean) * inverse_std + bias,    inverse_std = 1 / sqrt(variance + epsilon)
 
-    forward_training(problem, x, weight, bias)                    -> y, mean, inverse_std
+    forward_training(problem, x, weight, bias)                    -> y, mean, variance, inverse_std
     forward_evaluation(problem, x, weight, bias, mean, variance)  -> y
     backward_training(problem, gy, x, weight, bias, mean, inverse_std)  -> gx, gweight, gbias
 

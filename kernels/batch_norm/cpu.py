@@ -139,7 +139,7 @@ def _floor(problem: BatchNormProblem) -> np.floating:
 @forward_training.variant("channels_last", device="cpu", priority=10, refuses=refuses_training)
 def forward_training_channels_last(
     problem: BatchNormProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows, distance = pixel_rows(channels_last(x))
     count, channels, tasks = problem.count, problem.shape[1], _tasks(problem)
     # Sums of x minus a guess of the mean lose nothing to cancellation where the mean is large.
@@ -149,9 +149,11 @@ def forward_training_channels_last(
     sums = np.empty((tasks, 2, channels))
     _moments(tasks, rows, distance, count, guess, sums)
     shift, square = sums.sum(0) / count
-    inverse_std = (1 / np.sqrt(np.maximum(square - shift * shift, 0) + problem.epsilon)).astype(x.dtype)
+    variance = np.maximum(square - shift * shift, 0)
+    inverse_std = (1 / np.sqrt(variance + problem.epsilon)).astype(x.dtype)
     mean = (guess + shift).astype(x.dtype)
-    return _applied(problem, rows, distance, mean, weight * inverse_std, bias), mean, inverse_std
+    y = _applied(problem, rows, distance, mean, weight * inverse_std, bias)
+    return y, mean, variance.astype(x.dtype), inverse_std
 
 
 @forward_evaluation.variant("channels_last", device="cpu", priority=10, refuses=refuses_other_than_floats)

@@ -25,7 +25,7 @@ def refuses_empty(problem: BatchNormProblem) -> str | None:
 @forward_training.variant("reference", device="any", refuses=refuses_empty)
 def forward_training_reference(
     problem: BatchNormProblem, x: Array, weight: Array, bias: Array
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     xp = array_module(x)
     axes = (0, 2, 3)
     mean = x.mean(axes, dtype=xp.float64)
@@ -33,7 +33,8 @@ def forward_training_reference(
     variance = ((x - _by_channel(mean)) ** 2).mean(axes, dtype=xp.float64)
     inverse_std = (1 / xp.sqrt(variance + problem.epsilon)).astype(x.dtype)
     mean = mean.astype(x.dtype)
-    return _affine(problem, x, mean, weight * inverse_std, bias), mean, inverse_std
+    y = _affine(problem, x, mean, weight * inverse_std, bias)
+    return y, mean, variance.astype(x.dtype), inverse_std
 
 
 @forward_evaluation.variant("reference", device="any")

@@ -25,14 +25,14 @@ def _affine(
 class BatchNormTraining(Fused):
     """Normalisation by the statistics of the batch, optionally with ReLU; contract in `kernels.batch_norm`.
 
-    After `forward`, `mean` and `inverse_std` are the batch's statistics (C,), raw arrays.
+    After `forward`, `mean`, `variance` (biased) and `inverse_std` are the batch's statistics (C,), raw arrays.
     """
 
     def __init__(self, problem: batch_norm.BatchNormProblem) -> None:
         self.problem = problem
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
-        y, self.mean, self.inverse_std = batch_norm.forward_training(self.problem, x, weight, bias)
+        y, self.mean, self.variance, self.inverse_std = batch_norm.forward_training(self.problem, x, weight, bias)
         return y
 
     def kernel_gradients(self, gradient: Array) -> Sequence[Array]:

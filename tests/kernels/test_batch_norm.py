@@ -50,9 +50,9 @@ def test_training_is_pytorchs(shape: tuple[int, ...], relu: bool, seed: int) -> 
     with use_kernels(batch_norm="reference"):
         forward = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
         backward = batch_norm.backward_training(
-            problem, a["gy"], a["x"], a["weight"], a["bias"], forward[1], forward[2]
+            problem, a["gy"], a["x"], a["weight"], a["bias"], forward[1], forward[3]
         )
-    expected = (y, mean, inverse_std, *gradients)
+    expected = (y, mean, inputs[0].var((0, 2, 3), correction=0), inverse_std, *gradients)
     for ours, theirs in zip((*forward, *backward), expected, strict=True):
         np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-9, atol=1e-11)
 
@@ -122,11 +122,12 @@ def test_statistics_survive_a_mean_that_is_large(operation: Any, variant: str, d
     x = (np.random.default_rng(0).standard_normal(shape) + 1e5).astype(dtype)
     ones = np.ones(6, dtype)
     with use_kernels(batch_norm=variant):
-        _, mean, inverse_std = operation(BatchNormProblem(shape, 0.0, False, dtype), x, ones, ones)
+        _, mean, variance, inverse_std = operation(BatchNormProblem(shape, 0.0, False, dtype), x, ones, ones)
     exact = x.astype(np.longdouble)
     # The mean is rounded to the dtype; the variance is as good as the centred values, which float32 holds
     # exactly here, and the mean they are centred at, whose error enters squared.
     np.testing.assert_allclose(mean, exact.mean((0, 2, 3)).astype(float), rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(variance, exact.var((0, 2, 3)).astype(float), rtol=2e-6)
     np.testing.assert_allclose(inverse_std, 1 / exact.std((0, 2, 3)).astype(float), rtol=1e-6)
 
 
@@ -137,12 +138,12 @@ def test_backward_cuts_exactly_where_forward_did(operation: Any, variant: str, s
     a = arrays(shape, "float32", 5)
     problem = BatchNormProblem(shape, 1e-3, True)
     with use_kernels(batch_norm=variant):
-        y, mean, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        y, mean, _, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
         # Bias such that many outputs are zero but for rounding: the sign hangs on the last bit.
         a["bias"] = -((a["x"] - mean.reshape(-1, 1, 1)) * (a["weight"] * inverse_std).reshape(-1, 1, 1))[
             0, :, 0, 0
         ]
-        y, mean, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        y, mean, _, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
         ones = np.ones(shape, np.float32)
         _, _, gbias = operation(problem, ones, a["x"], a["weight"], a["bias"], mean, inverse_std)
     np.testing.assert_array_equal(gbias, (y > 0).sum((0, 2, 3)))

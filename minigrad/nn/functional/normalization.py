@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ... import random
 from ...autograd import apply
 from ...kernels.arrays import dtype_name
@@ -81,10 +79,8 @@ def batch_norm(
         function = normalization.BatchNormTraining(problem)
         y = apply(function, x, scale, shift)
         if training and running_mean is not None and running_var is not None:
-            # In float64, and never below zero: eps may be many times the variance, and cancels.
-            variance = xp.maximum(1.0 / xp.square(function.inverse_std, dtype=np.float64) - eps, 0.0)
             _move(running_mean, function.mean, momentum)
-            _move(running_var, variance * (count / (count - 1)), momentum)
+            _move(running_var, function.variance * (count / (count - 1)), momentum)
     else:
         y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, running_mean, running_var)
     return y if input.ndim == 4 else y.reshape(input.shape)

@@ -96,6 +96,14 @@ def test_running_variance_of_equal_values_is_not_negative():
     assert var.item() < 1e-9  # 0, but for the rounding of eps
 
 
+def test_running_variance_may_be_far_smaller_than_eps():
+    x = mg.asarray((1e-4 * np.random.default_rng(0).standard_normal((8, 3, 9, 9))).astype("float32"))
+    mean, variance = mg.zeros(3), mg.zeros(3)
+    F.batch_norm(x, mean, variance, training=True, momentum=1.0, eps=1e-3)
+    exact = x.numpy().astype("float64").var((0, 2, 3), ddof=1)
+    np.testing.assert_allclose(variance.numpy(), exact, rtol=1e-6)  # a dozen roundings of 6e-8
+
+
 def test_statistics_of_numbers_far_from_zero():
     x = drawn((8, 2, 4, 4)) + 1000.0
     assert_same_as_torch(
