@@ -157,16 +157,20 @@ class TaskKernel:
         key: list[Any] = []
         slots: list[int] = []
         for argument in arguments:
-            if isinstance(argument, np.ndarray):
+            kind = type(argument)
+            if kind is int:
+                key.append(kind)
+                slots.append(argument)
+            elif kind is np.ndarray:
                 if not argument.flags.c_contiguous:
                     raise ValueError(f"{self._function.__name__}: array arguments must be C-contiguous")
                 key += argument.dtype.char, argument.ndim
                 slots += address_of(argument), *argument.shape
-            elif isinstance(argument, tuple):
+            elif kind is tuple:
                 key.append(len(argument))
                 slots += argument
             else:
-                key.append(type(argument))
+                key.append(kind)
                 slots.append(_bits(argument))
         entry = self._entries.get(tuple(key))
         if entry is None:
