@@ -17,6 +17,7 @@ from ..autograd import Function, apply
 from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor
+from .operands import as_operands, as_tensor
 
 GradientRule = Callable[..., Tensor | None]
 Operation = Callable[..., Tensor]
@@ -52,6 +53,8 @@ class Elementwise(Function):
             return self.rule.forward(array_module(array), *arrays)
         except ValueError as error:
             raise _value_error(self.name, arrays, error) from error
+        except OverflowError as error:
+            raise _overflow(self.name, error) from error
         except TypeError as error:
             dtypes = " and ".join(str(getattr(a, "dtype", type(a).__name__)) for a in arrays)
             raise DTypeError(f"{self.name} is not defined for {dtypes}") from error
@@ -75,6 +78,11 @@ def _value_error(name: str, arrays: tuple[Any, ...], error: ValueError) -> Excep
     return DTypeError(f"{name}: {error}")
 
 
+def _overflow(name: str, error: OverflowError) -> DTypeError:
+    """A Python number does not fit the dtype of the Tensor beside it, which NEP 50 gives to both."""
+    return DTypeError(f"{name}: {error}; give the Tensor a wider dtype with astype() first")
+
+
 def elementwise(
     name: str,
     *gradients: GradientRule,
@@ -95,23 +103,12 @@ def elementwise(
     def operation(*inputs: Any) -> Tensor:
         if count and len(inputs) != count:
             raise TypeError(f"{name}() takes {count} inputs, got {len(inputs)}")
-        return apply(Elementwise(rule), *as_operands(inputs))
+        return apply(Elementwise(rule), *as_operands(inputs, name))
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"`{name}`, element by element, with broadcasting; as NumPy's function of that name."
     OPERATIONS[name] = operation
     return operation
-
-
-def as_operands(inputs: tuple[Any, ...]) -> list[Any]:
-    """Tensors and arrays as Tensors; Python scalars as they are, if at least one other is a Tensor."""
-    operands = [
-        x if isinstance(x, Tensor | bool | int | float) else Tensor(x if hasattr(x, "strides") else np.asarray(x))
-        for x in inputs
-    ]
-    if not any(isinstance(x, Tensor) for x in operands):
-        operands[0] = Tensor(np.asarray(operands[0]))
-    return operands
 
 
 def _mask(condition: Tensor, g: Tensor) -> Tensor:
@@ -220,7 +217,7 @@ def where(condition: Any, x1: Any, x2: Any) -> Tensor:
         DTypeError: if `condition` is not boolean.
         ShapeError: if the shapes cannot be broadcast together.
     """
-    condition = condition if isinstance(condition, Tensor) else Tensor(np.asarray(condition))
+    condition = as_tensor(condition, "where")
     if condition.dtype != np.bool_:
         raise DTypeError(f"where: the condition must be boolean, not {condition.dtype}; write a comparison")
     return _where(condition, x1, x2)
@@ -264,8 +261,10 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise ShapeError("clip: at least one of min and max must be given")
-    (x,) = as_operands((x,))
-    return apply(Clip(), x, *(bound if bound is None else as_operands((x, bound))[1] for bound in (min, max)))
+    x = as_tensor(x, "clip")
+    return apply(
+        Clip(), x, *(bound if bound is None else as_operands((x, bound), "clip")[1] for bound in (min, max))
+    )
 
 
 class Cast(Function):

@@ -11,7 +11,7 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from .axes import normalize_axis
-from .elementwise import as_operands
+from .operands import as_tensor
 
 
 class Index(Function):
@@ -59,7 +59,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
         DTypeError: if the indices are not integers.
         IndexError: if an index is outside of the axis.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "take")
     places = _integers(x, indices, "take")
     if axis is None:
         if x.ndim != 1:
@@ -86,7 +86,7 @@ def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
         ShapeError: if the axis does not exist, or the other axes of `x` and the indices do not broadcast.
         IndexError: if an index is outside of the axis.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "take_along_axis")
     places = _integers(x, indices, "take_along_axis")
     axis = normalize_axis(axis, x.ndim, "take_along_axis")
     try:

@@ -12,7 +12,7 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .axes import normalize_axes
-from .elementwise import as_operands
+from .operands import as_tensor
 from .shape import broadcast_to, expand_dims, matrix_transpose, permute_dims, reshape, squeeze
 
 
@@ -42,7 +42,7 @@ def matmul(x1: Any, x2: Any) -> Tensor:
     Raises:
         ShapeError: if the inner sizes differ or the stacks do not broadcast.
     """
-    a, b = (x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands((x1, x2)))
+    a, b = as_tensor(x1, "matmul"), as_tensor(x2, "matmul")
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: a single number has no matrix product (shapes {a.shape} and {b.shape}); use *")
     product = apply(MatMul(), expand_dims(a, 0) if a.ndim == 1 else a, expand_dims(b, -1) if b.ndim == 1 else b)
@@ -56,7 +56,7 @@ def tensordot(x1: Any, x2: Any, axes: int | Sequence[int | Sequence[int]] = 2) -
     Raises:
         ShapeError: if the paired axes differ in size or number.
     """
-    a, b = (x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands((x1, x2)))
+    a, b = as_tensor(x1, "tensordot"), as_tensor(x2, "tensordot")
     if isinstance(axes, int | np.integer):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ShapeError(f"tensordot: shapes {a.shape} and {b.shape} do not have {axes} axes to sum over")
@@ -121,7 +121,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """
     if not isinstance(equation, str) or not operands:
         raise ShapeError(f"einsum: an equation ('ij,jk->ik') and its operands are needed, got {equation!r}")
-    tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in as_operands(operands)]
+    tensors = [as_tensor(x, "einsum") for x in operands]
     labels, result = _explicit(equation, tensors)
     _check_sizes(equation, labels, tensors)
     for i, label in enumerate(labels[:]):

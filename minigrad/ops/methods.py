@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
 from .. import device as devices
 from ..tensor import Tensor
-from . import elementwise, indexing, linalg, reductions, shape
+from . import elementwise, indexing, linalg, numpy_functions, reductions, shape
 
 
 def _reflected(operation: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
@@ -40,55 +38,6 @@ def _to(x: Tensor, device: str | None = None, dtype: Any = None) -> Tensor:
 def _comparison(operation: Callable[..., Tensor]) -> Callable[[Tensor, Any], Tensor]:
     """`==` or `!=`; beside None or a text, which no element can be, Python's own answer for different objects."""
     return lambda x, other: NotImplemented if other is None or isinstance(other, str) else operation(x, other)
-
-
-# NumPy's functions that have another name here.
-RENAMED = {
-    "power": "pow",
-    "absolute": "abs",
-    "true_divide": "divide",
-    "invert": "bitwise_invert",
-    "concatenate": "concat",
-    "transpose": "transpose",
-    "cumsum": "cumulative_sum",
-    "amax": "max",
-    "amin": "min",
-    "around": "round",
-}
-_FUNCTIONS = {
-    **vars(shape),
-    **vars(indexing),
-    **vars(reductions),
-    **vars(linalg),
-    **elementwise.OPERATIONS,
-    "astype": elementwise.astype,
-    "clip": elementwise.clip,
-    "transpose": _transpose,
-}
-
-
-def _array_ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-    """`numpy.exp(tensor)` and `ndarray + tensor` are our own operations, on the tape."""
-    operation = elementwise.OPERATIONS.get(RENAMED.get(ufunc.__name__, ufunc.__name__))
-    if ufunc.__name__ == "matmul":
-        operation = linalg.matmul
-    if operation is None or method != "__call__" or options:
-        return NotImplemented
-    return operation(*inputs)
-
-
-def _array_function(x: Tensor, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-    """`numpy.sum(tensor)` is our own operation where there is one; else NumPy's, on the values, off the tape."""
-    operation = _FUNCTIONS.get(RENAMED.get(function.__name__, function.__name__))
-    if callable(operation) and function.__module__ == "numpy":
-        return operation(*args, **kwargs)
-    return function(*_values(args), **{name: _values(value) for name, value in kwargs.items()})
-
-
-def _values(x: Any) -> Any:
-    if isinstance(x, Tensor):
-        return x.numpy()
-    return type(x)(_values(item) for item in x) if isinstance(x, list | tuple) else x
 
 
 METHODS: dict[str, Any] = {
@@ -123,8 +72,8 @@ METHODS: dict[str, Any] = {
     "__ge__": elementwise.greater_equal,
     "__getitem__": indexing.getitem,
     "__iter__": _iterate,
-    "__array_ufunc__": _array_ufunc,
-    "__array_function__": _array_function,
+    "__array_ufunc__": numpy_functions.array_ufunc,
+    "__array_function__": numpy_functions.array_function,
     "T": property(_transpose),
     "mT": property(shape.matrix_transpose),
     "astype": elementwise.astype,

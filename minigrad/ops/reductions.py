@@ -10,7 +10,8 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor, is_floating
 from .axes import Axis, normalize_axes
-from .elementwise import as_operands, where
+from .elementwise import where
+from .operands import as_tensor
 from .shape import broadcast_to, flip
 
 
@@ -125,8 +126,9 @@ class Logical(Reduction):
 
 
 def _reduce(function: type[Reduction], x: Any, axis: Axis, keepdims: bool) -> Tensor:
-    (x,) = as_operands((x,))
-    return apply(function(normalize_axes(axis, x.ndim, function.__name__.lower()), keepdims), x)
+    name = function.__name__.lower()
+    x = as_tensor(x, name)
+    return apply(function(normalize_axes(axis, x.ndim, name), keepdims), x)
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -159,7 +161,7 @@ def var(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = Fal
 
     `correction` is 0 by default, as in the Array API; PyTorch's default is 1.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "var")
     if not is_floating(x.dtype):
         raise DTypeError(f"var: real numbers are needed, not {x.dtype}; use astype first")
     axes = normalize_axes(axis, x.ndim, "var")
@@ -182,7 +184,7 @@ def cumulative_sum(x: Any, axis: int | None = None) -> Tensor:
     Raises:
         ShapeError: if the axis does not exist, or is left out where there are several.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "cumulative_sum")
     if axis is None:
         if x.ndim != 1:
             raise ShapeError(f"cumulative_sum: name an axis of the {x.ndim} dimensions of shape {x.shape}")
@@ -191,7 +193,7 @@ def cumulative_sum(x: Any, axis: int | None = None) -> Tensor:
 
 
 def _arg(method: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
-    (x,) = as_operands((x,))
+    x = as_tensor(x, method)
     if axis is not None:
         (axis,) = normalize_axes(axis, x.ndim, method)
     return apply(ArgMax(method, axis, keepdims), x)
@@ -209,11 +211,11 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
 
 def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether all elements over `axis` are true (not zero)."""
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "all")
     return apply(Logical("all", normalize_axes(axis, x.ndim, "all"), keepdims), x)
 
 
 def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether any element over `axis` is true (not zero)."""
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "any")
     return apply(Logical("any", normalize_axes(axis, x.ndim, "any"), keepdims), x)

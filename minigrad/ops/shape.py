@@ -13,8 +13,8 @@ from ..kernels.arrays import Array, array_module
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .axes import Axis, normalize_axes, normalize_axis, normalize_shape
-from .elementwise import as_operands
 from .indexing import take
+from .operands import as_tensor
 
 
 class Reshape(Function):
@@ -142,7 +142,7 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     Raises:
         ShapeError: if the number of elements differs.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "reshape")
     return apply(Reshape(normalize_shape(shape[0] if len(shape) == 1 else shape, "reshape")), x)
 
 
@@ -167,7 +167,7 @@ def permute_dims(x: Any, axes: Sequence[int]) -> Tensor:
     Raises:
         ShapeError: if `axes` is not a permutation of all axes.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "permute_dims")
     order = tuple(normalize_axis(a, x.ndim, "permute_dims") for a in axes)
     if sorted(order) != list(range(x.ndim)):
         raise ShapeError(f"permute_dims: {tuple(axes)} is not an order of the {x.ndim} axes of shape {x.shape}")
@@ -183,7 +183,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
 
 def expand_dims(x: Any, axis: int = 0) -> Tensor:
     """A new axis of size 1 at position `axis`."""
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "expand_dims")
     axis = normalize_axis(axis, x.ndim + 1, "expand_dims")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
@@ -194,7 +194,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
     Raises:
         ShapeError: if a named axis has another size.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "squeeze")
     if axis is None:
         axes = {i for i, n in enumerate(x.shape) if n == 1}
     else:
@@ -207,7 +207,7 @@ def squeeze(x: Any, axis: Axis = None) -> Tensor:
 
 def broadcast_to(x: Any, shape: int | Sequence[int]) -> Tensor:
     """`x` stretched to `shape` by NumPy's rules. A view that cannot be written to."""
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "broadcast_to")
     return apply(BroadcastTo(normalize_shape(shape, "broadcast_to")), x)
 
 
@@ -239,8 +239,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
 
 
 def _several(arrays: Sequence[Any], name: str) -> list[Tensor]:
-    tensors = [as_operands((x,))[0] for x in arrays]
-    tensors = [x if isinstance(x, Tensor) else Tensor(np.asarray(x)) for x in tensors]
+    tensors = [as_tensor(x, name) for x in arrays]
     if not tensors:
         raise ShapeError(f"{name}: at least one array is needed")
     return tensors
@@ -248,7 +247,7 @@ def _several(arrays: Sequence[Any], name: str) -> list[Tensor]:
 
 def flip(x: Any, axis: Axis = None) -> Tensor:
     """The elements in reverse order along `axis`, along all axes if None."""
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "flip")
     return apply(Flip(normalize_axes(axis, x.ndim, "flip")), x)
 
 
@@ -259,7 +258,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: int | Sequence[int] | None = 
     Raises:
         ShapeError: if an axis does not exist, or the numbers of shifts and axes differ.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "roll")
     shifts = normalize_shape(shift, "roll: shift")
     if axis is None:
         return roll(x.reshape(-1), sum(shifts), 0).reshape(x.shape)
@@ -281,7 +280,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     Raises:
         ShapeError: for another mode, or widths that are negative or do not fit the axes.
     """
-    (x,) = as_operands((x,))
+    x = as_tensor(x, "pad")
     given = np.asarray(pad_width)
     if given.dtype.kind not in "iu":
         raise ShapeError(f"pad: widths are integers, got {pad_width}")

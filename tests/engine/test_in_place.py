@@ -125,6 +125,7 @@ def write_to_broadcast():
 
 ERRORS = {
     "shape": (lambda: mg.zeros((2, 3)).__setitem__(0, mg.zeros(2)), mg.ShapeError, ["(2, 3)", "index 0"]),
+    "too large": (lambda: mg.zeros(2, "uint8").__setitem__(0, 300), mg.DTypeError, ["uint8", "300"]),
     "outside": (lambda: mg.zeros((2, 3)).__setitem__(5, 1.0), IndexError, ["index 5", "(2, 3)"]),
     "read only": (write_to_broadcast, mg.ShapeError, ["(3,)", "read-only"]),
 }

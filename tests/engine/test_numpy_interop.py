@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from claims.ops import drawn
+from claims.ops import assert_error, drawn
 
 
 @pytest.fixture
@@ -53,6 +53,41 @@ EXPRESSIONS = {
     "np.cumsum": (lambda x: np.cumsum(x, axis=0), np.array([[2.0, 2.0], [1.0, 1.0]])),
     "np.expand_dims": (lambda x: np.expand_dims(x, 0), np.ones((2, 2))),
     "np.take": (lambda x: np.take(x, [0, 0], axis=0), np.array([[2.0, 2.0], [0.0, 0.0]])),
+    "np.take without axis": (lambda x: np.take(x, [3, 3, 0]), np.array([[1.0, 0.0], [0.0, 2.0]])),
+    "np.cumsum without axis": (lambda x: np.cumsum(x), np.array([[4.0, 3.0], [2.0, 1.0]])),
+    "np.rint": (lambda x: np.rint(x * 1.3), np.zeros((2, 2))),
+    "np.dot": (lambda x: np.dot(ARRAY, x), ARRAY.T.sum(1, keepdims=True) * np.ones(2)),
+    "np.dot of vectors": (lambda x: np.dot(x[0], ARRAY[1]), np.array([[100.0, 1000.0], [0.0, 0.0]])),
+    "np.dot of a matrix and a vector": (lambda x: np.dot(x, ARRAY[1]), np.array([[100.0, 1000.0]] * 2)),
+    "np.dot of stacks": (
+        lambda x: np.dot(np.ones((3, 1, 2)), np.stack([x, x])),
+        np.full((2, 2), 6.0),
+    ),
+    "np.dot with a number": (lambda x: np.dot(3.0, x), np.full((2, 2), 3.0)),
+    "np.inner": (lambda x: np.inner(x, ARRAY), ARRAY.sum(0) * np.ones((2, 1))),
+    "np.outer": (lambda x: np.outer(ARRAY, x), np.full((2, 2), 1111.0)),
+    "np.swapaxes": (lambda x: np.swapaxes(x, 0, 1) * ARRAY, ARRAY.T),
+    "np.moveaxis": (lambda x: np.moveaxis(x[None], [0, 1], [-1, 0])[..., 0] * ARRAY, ARRAY),
+    "np.rollaxis": (lambda x: np.rollaxis(x, 1) * ARRAY, ARRAY.T),
+    "np.ravel": (lambda x: np.ravel(x) * np.arange(4.0), np.arange(4.0).reshape(2, 2)),
+    "np.vstack": (lambda x: np.vstack([x[0], x, ARRAY]), np.array([[2.0, 2.0], [1.0, 1.0]])),
+    "np.hstack": (lambda x: np.hstack([x, ARRAY]) * 2.0, np.full((2, 2), 2.0)),
+    "np.hstack of vectors": (lambda x: np.hstack([x[0], 5.0, ARRAY[0]]), np.array([[1.0, 1.0], [0.0, 0.0]])),
+    "np.dstack": (lambda x: np.dstack([x, ARRAY]), np.ones((2, 2))),
+    "np.repeat": (lambda x: np.repeat(x, mg.tensor([1, 3]), axis=0), np.array([[1.0, 1.0], [3.0, 3.0]])),
+    "np.tile": (lambda x: np.tile(x, (3, 1)), np.full((2, 2), 3.0)),
+    "np.diagonal": (lambda x: np.diagonal(x, offset=1), np.array([[0.0, 1.0], [0.0, 0.0]])),
+    "np.rot90": (lambda x: np.rot90(x) * ARRAY, np.rot90(ARRAY, -1)),
+    "np.fliplr": (lambda x: np.fliplr(x) * ARRAY, np.fliplr(ARRAY)),
+    "np.delete": (lambda x: np.delete(x, 0, axis=1), np.array([[0.0, 1.0], [0.0, 1.0]])),
+    "np.split": (lambda x: np.split(x, 2)[1], np.array([[0.0, 0.0], [1.0, 1.0]])),
+    "by name": (lambda x: np.sum(a=x, axis=0, keepdims=True), np.ones((2, 2))),
+    "dtype": (lambda x: np.sum(x, 0, np.float64), np.ones((2, 2))),
+    "a_min and a_max": (lambda x: np.clip(x, a_min=None, a_max=2), np.array([[1.0, 1.0], [0.0, 0.0]])),
+    "decimals": (lambda x: np.round(x * 1.234, 1), np.zeros((2, 2))),
+    "negative decimals": (lambda x: np.round(x * 123.4, decimals=-1), np.zeros((2, 2))),
+    "optimize": (lambda x: np.einsum("ij,ij->", ARRAY, x, optimize=True), ARRAY),
+    "constant_values": (lambda x: np.pad(x, 1, constant_values=7.0), np.ones((2, 2))),
 }
 
 
@@ -71,22 +106,122 @@ def test_comparisons_give_tensors(x):
     assert (x == ARRAY).tolist() == (x.numpy() == ARRAY).tolist()
 
 
-def test_functions_that_are_not_ours_read_the_values(x):
-    assert type(np.median(x)) is np.float64
-    assert np.median(x) == 2.5
-    assert np.linalg.norm(x) == np.linalg.norm(x.numpy())
-    assert np.allclose(x, x.numpy())
-    assert np.array_equal(np.sort(x), np.sort(x.numpy()))
+@pytest.mark.parametrize("arguments", [{"ddof": 1}, {"correction": 1}, {"axis": 0, "ddof": 1}])
+def test_ddof_is_the_correction(arguments, x):
+    for function in (np.var, np.std):
+        y = function(x, **arguments)
+        assert isinstance(y, mg.Tensor)
+        # NumPy sums in pairs: some roundings.
+        np.testing.assert_allclose(y.numpy(), function(x.numpy(), **arguments), rtol=1e-14)
+        assert y.requires_grad
+
+
+def test_the_dtype_of_a_sum_is_that_of_its_elements(x):
+    y = np.mean(x, dtype=np.float32)
+    assert y.dtype == np.float32
+    y.backward()
+    assert x.grad.tolist() == [[0.25, 0.25], [0.25, 0.25]]
+
+
+UNKNOWN_ARGUMENTS = {
+    "where": (lambda x: np.sum(x, where=ARRAY > 5), ["numpy.sum", "where"]),
+    "initial": (lambda x: np.max(x, initial=3.0), ["numpy.max", "initial"]),
+    "out": (lambda x: np.mean(x, out=np.zeros(())), ["numpy.mean", "out"]),
+    "order": (lambda x: np.reshape(x, (4,), order="F"), ["numpy.reshape", "order"]),
+    "two": (lambda x: np.prod(x, initial=2.0, where=ARRAY > 5), ["numpy.prod", "initial and where"]),
+}
+
+
+@pytest.mark.parametrize("case", UNKNOWN_ARGUMENTS)
+def test_an_argument_that_our_operation_does_not_take_is_named(case, x):
+    call, fragments = UNKNOWN_ARGUMENTS[case]
+    assert_error(lambda: call(x), TypeError, *fragments, "does not take", "detach")
+    assert_error(lambda: call(x.detach()), TypeError, *fragments, "does not take")
+
+
+WITHOUT_GRADIENT = {
+    "np.shape": (np.shape, (2, 2)),
+    "np.allclose": (lambda x: np.allclose(x, x), True),
+    "np.array_equal": (lambda x: np.array_equal(x, ARRAY), False),
+    "np.argsort": (lambda x: np.argsort(x, axis=None).tolist(), [0, 1, 2, 3]),
+    "np.where of a condition": (lambda x: [i.tolist() for i in np.where(x > 2)], [[1, 1], [0, 1]]),
+    "np.signbit": (lambda x: np.signbit(x).any(), False),
+    "np.result_type": (lambda x: np.result_type(x, np.float32), np.float64),
+    "np.zeros_like": (lambda x: np.zeros_like(x).tolist(), [[0.0, 0.0], [0.0, 0.0]]),
+    "np.array2string": (np.array2string, "[[1. 2.]\n [3. 4.]]"),
+    "np.add with out": (lambda x: np.add(x.detach(), 1, out=np.zeros((2, 2))).tolist(), [[2.0, 3.0], [4.0, 5.0]]),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+def test_functions_that_no_gradient_flows_through_read_the_values(name, x):
+    function, expected = WITHOUT_GRADIENT[name]
+    assert function(x) == expected
+
+
+def test_assertions_of_numpy_take_tensors(x):
     np.testing.assert_array_equal(x, x.numpy())
-    assert np.shape(x) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    "call", [lambda x: np.arctan(x), lambda x: np.add(x, 1, out=np.zeros((2, 2))), lambda x: np.add.reduce(x)]
-)
-def test_ufuncs_that_are_not_ours_raise_instead_of_losing_the_gradient(call, x):
-    with pytest.raises(TypeError, match="__array_ufunc__"):
-        call(x)
+def added_in_place(x):
+    array = np.zeros((2, 2))
+    array += x
+
+
+NOT_RECORDED = {
+    "numpy.median": np.median,
+    "numpy.sort": np.sort,
+    "numpy.unique": lambda x: np.unique(x, return_counts=True),
+    "numpy.linalg.inv": np.linalg.inv,
+    "numpy.linalg.norm": np.linalg.norm,
+    "numpy.select": lambda x: np.select([ARRAY > 5], [x]),
+    "numpy.copyto": lambda x: np.copyto(np.zeros((2, 2)), x),
+    "numpy.arctan": np.arctan,
+    "numpy.logaddexp": lambda x: np.logaddexp(x, 1.0),
+    "numpy.add.reduce": np.add.reduce,
+    "numpy.multiply.outer": lambda x: np.multiply.outer(x, ARRAY),
+    "numpy.multiply with dtype": lambda x: np.multiply(x, 2.0, dtype=np.float32),
+    "numpy.add with out": added_in_place,
+}
+
+
+@pytest.mark.parametrize("name", NOT_RECORDED)
+def test_a_function_that_would_lose_the_gradient_is_refused(name, x):
+    assert_error(lambda: NOT_RECORDED[name](x), TypeError, name, "gradient would be lost", "detach()", "no_grad()")
+
+
+@pytest.mark.parametrize("name", NOT_RECORDED)
+def test_off_the_tape_it_is_numpys_own_on_the_values(name, x):
+    expected = NOT_RECORDED[name](x.numpy())
+    found = [NOT_RECORDED[name](x.detach())]
+    with mg.no_grad():
+        found.append(NOT_RECORDED[name](x))
+    for result in found:
+        assert type(result) is type(expected)
+        np.testing.assert_equal(result, expected)
+
+
+def test_nothing_is_written_before_a_refusal(x):
+    array = np.zeros((2, 2))
+    assert_error(lambda: np.add(x, 1.0, out=array), TypeError, "numpy.add with out")
+    assert not array.any()
+
+
+WRITING = {
+    "numpy.add.at": lambda x: np.add.at(x, 0, 1.0),
+    "numpy.exp with out": lambda x: np.exp(ARRAY, out=x),
+    "numpy.median": lambda x: np.median(ARRAY, axis=0, out=x),
+    "numpy.fill_diagonal": lambda x: np.fill_diagonal(x, 0.0),
+    "numpy.copyto": lambda x: np.copyto(x, ARRAY),
+    "numpy.put": lambda x: np.put(x, [0], [5.0]),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_numpy_does_not_write_into_tensors(name, x):
+    x = x.detach()
+    assert_error(lambda: WRITING[name](x), TypeError, name, "write into a Tensor", "x[...] = values")
+    assert x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def test_numpy_indexed_with_tensors():

@@ -245,7 +245,27 @@ ERRORS = {
     "negative power": (lambda: mg.arange(3) ** -1, mg.DTypeError, ["pow", "negative integer powers"]),
     "condition": (lambda: mg.where(mg.arange(3), 1.0, 0.0), mg.DTypeError, ["where", "boolean", "int64"]),
     "no dtype": (lambda: mg.zeros(2).astype("float99"), mg.DTypeError, ["astype", "float99"]),
-    "objects": (lambda: mg.zeros(2) + None, mg.DTypeError, ["object"]),
+    "None": (lambda: mg.zeros(2) + None, TypeError, ["add", "NoneType"]),
+    "None on the left": (lambda: None - mg.zeros(2), TypeError, ["subtract", "NoneType"]),
+    "text": (lambda: mg.zeros(2) + "a", TypeError, ["add", "type str"]),
+    "text compared": (lambda: mg.zeros(2) < "a", TypeError, ["less", "type str"]),
+    "array of texts": (lambda: mg.zeros(2) + np.array(["a", "b"]), TypeError, ["add", "ndarray of dtype <U1"]),
+    "objects": (lambda: mg.zeros(2) * [object()], TypeError, ["multiply", "type list"]),
+    "uneven lists": (lambda: mg.zeros(2) * [[1], [2, 3]], TypeError, ["multiply", "evenly nested lists"]),
+    "product with None": (lambda: mg.zeros(2) @ None, TypeError, ["matmul", "NoneType"]),
+    "function of None": (lambda: mg.exp(None), TypeError, ["exp", "NoneType"]),
+    "sum of None": (lambda: mg.sum(None), TypeError, ["sum", "NoneType"]),
+    "list of Tensors": (
+        lambda: mg.add(mg.zeros(2), [mg.zeros(2).requires_grad_()]),
+        TypeError,
+        ["add", "list of Tensors", "stack()"],
+    ),
+    "too large": (
+        lambda: mg.zeros(2, dtype="uint8") + 300,
+        mg.DTypeError,
+        ["add", "300", "uint8", "astype()"],
+    ),
+    "negative": (lambda: mg.zeros(2, dtype="uint8") * -1, mg.DTypeError, ["multiply", "-1", "uint8"]),
     "arity": (lambda: mg.exp(mg.zeros(2), mg.zeros(2)), TypeError, ["exp", "1 inputs, got 2"]),
 }
 
