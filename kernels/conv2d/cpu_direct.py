@@ -37,6 +37,7 @@ from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
 from .problem import Conv2dProblem
 
 CHUNK_TILES = 16  # tiles of pixels that share a panel of the filter while it is in the L1 cache
+ONE_THREAD = 4_000_000  # multiply-adds, some 60 microseconds: about what waking another thread costs
 SMALL_MAP = 64  # pixels of an image up to which tiles run across images, so that whole taps fall outside
 
 
@@ -190,7 +191,8 @@ def _run(
     if y.size == 0:
         return y
     depth, columns, taps = source.shape[1] // groups * run, k // groups, geometry[4] * geometry[5]
-    threads, lanes = get_num_threads(), VECTOR_BYTES // flat.itemsize
+    work = images * k * height * width * taps * depth
+    threads, lanes = get_num_threads() if work > ONE_THREAD else 1, VECTOR_BYTES // flat.itemsize
     tiles = -(-images * height * width // TILE_ROWS)
     # Few pixels do not divide evenly into tiles for each thread; then the threads share out the columns.
     by_columns = groups == 1 and tiles < 8 * threads
