@@ -5,8 +5,8 @@ from __future__ import annotations
 from minigrad.device import library
 from minigrad.kernels.conv2d import forward as conv2d_forward
 from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
-from minigrad.kernels.errors import MinigradError
-from minigrad.kernels.registry import set_default_kernels
+from minigrad.kernels.errors import KernelError, MinigradError
+from minigrad.kernels.registry import default_choices, set_default_kernels
 from minigrad.train.config import ConfigError
 
 
@@ -32,10 +32,14 @@ def apply_settings(kernels: str, threads: int | None) -> int:
     """Choose kernel variants and the number of threads for this process; gives that number.
 
     Raises:
-        KernelError: an operation or variant that does not exist.
-        ConfigError: a number of threads that this machine cannot have.
+        KernelError: an operation or variant of the environment variable that does not exist.
+        ConfigError: one of `kernels`, or a number of threads that this machine cannot have.
     """
-    set_default_kernels(kernels, "--kernels")
+    default_choices()
+    try:
+        set_default_kernels(kernels, "--kernels")
+    except KernelError as error:
+        raise ConfigError(str(error)) from None
     if threads is not None:
         try:
             set_num_threads(threads)

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .model import require_model
 
     given = _normalised(given_config(arguments))
+    if not arguments.out:
+        raise ConfigError("--out must name a folder, and is empty")
     resuming = arguments.resume is not None
     if resuming:
         folder = RunFolder.find(arguments.out, _resumed_name(arguments))

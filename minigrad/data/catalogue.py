@@ -39,8 +39,10 @@ def load_dataset(name: str, folder: str | Path | None = None, image_size: int | 
         if folder is not None:
             raise MinigradError(f"data set 'digits' comes with scikit-learn and takes no folder, not {folder}")
         return digits(**size)
-    if name not in FOLDER_DATASETS:
+    if not isinstance(name, str) or name not in FOLDER_DATASETS:
         raise MinigradError(f"there is no data set {name!r}; there are: {', '.join(DATASET_NAMES)}")
     if folder is None:
         raise MinigradError(f"data set {name!r} is read from files of yours: name their folder")
+    if not isinstance(folder, str | Path) or folder == "":
+        raise MinigradError(f"data set {name!r}: the folder must be a path, not {folder!r}")
     return FOLDER_DATASETS[name](folder, **size)

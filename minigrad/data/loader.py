@@ -19,6 +19,7 @@ from PIL import Image
 from minigrad.kernels.errors import MinigradError
 from minigrad.third_party import silence_grain
 
+from .arguments import whole_number
 from .dataset import ImageDataset
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -59,15 +60,17 @@ class Loader:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.dataset, ImageDataset):
+            raise MinigradError(f"dataset must be an ImageDataset, not {type(self.dataset).__name__}")
         for name, least in (
             ("batch_size", 1),
             ("seed", 0),
+            ("rank", 0),
             ("world_size", 1),
             ("threads", 0),
             ("workers", 0),
         ):
-            if getattr(self, name) < least:
-                raise MinigradError(f"{name} must be at least {least}, not {getattr(self, name)}")
+            whole_number(name, getattr(self, name), least)
         if not 0 <= self.rank < self.world_size:
             raise MinigradError(f"rank must lie in 0..{self.world_size - 1} (world_size - 1), not {self.rank}")
         if self.images == 0:
@@ -95,7 +98,8 @@ class Loader:
         Raises:
             MinigradError: a number out of range; and, when its turn comes, an image that cannot be decoded.
         """
-        if epoch < 0 or not 0 <= start <= len(self):
+        whole_number("epoch", epoch, 0)
+        if whole_number("start", start, 0) > len(self):
             raise MinigradError(f"there is no batch {start} of epoch {epoch}: an epoch has {len(self)} batches")
         return self._batches(epoch, start)
 

@@ -16,6 +16,8 @@ from PIL import Image
 
 from minigrad.kernels.errors import MinigradError
 
+from .arguments import is_finite, whole_number
+
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the source image
 
 # ImageNet's statistics, the usual choice for photographs.
@@ -34,7 +36,8 @@ class Preparation:
         mean, std: of each channel, with pixels scaled to 0..1; the result is (pixel - mean) / std.
 
     Raises:
-        MinigradError: a size below 1, a fraction outside (0, 1], a standard deviation that is not positive.
+        MinigradError: a size below 1, a fraction outside (0, 1], a mean or a standard deviation that is not
+            finite, a standard deviation that is not positive.
     """
 
     image_size: int
@@ -44,12 +47,16 @@ class Preparation:
     std: tuple[float, float, float] = PHOTOGRAPH_STD
 
     def __post_init__(self) -> None:
-        if self.image_size < 1:
-            raise MinigradError(f"image_size must be at least 1 pixel, not {self.image_size}")
-        if not 0 < self.crop_fraction <= 1:
-            raise MinigradError(f"crop_fraction must lie in (0, 1], not {self.crop_fraction}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not min(self.std) > 0:
-            raise MinigradError(f"mean and std need 3 numbers each, std positive, not {self.mean} and {self.std}")
+        whole_number("image_size", self.image_size, 1)
+        if not is_finite(self.crop_fraction) or not 0 < self.crop_fraction <= 1:
+            raise MinigradError(f"crop_fraction must lie in (0, 1], not {self.crop_fraction!r}")
+        if not isinstance(self.grey, bool):
+            raise MinigradError(f"grey must be True or False, not {self.grey!r}")
+        for values in (self.mean, self.std):
+            if not isinstance(values, tuple) or len(values) != 3 or not all(map(is_finite, values)):
+                raise MinigradError(f"mean and std must be tuples of 3 finite numbers, not {values!r}")
+        if min(self.std) <= 0:
+            raise MinigradError(f"std must be positive, not {self.std}")
 
     def __call__(self, image: Image.Image) -> np.ndarray:
         """`image` as float32 (image_size, image_size, 3)."""
@@ -95,11 +102,17 @@ class Augmentation:
         flip: mirror left and right, half of the time.
         resized_crop: cut out a random part (8% to 100% of the area, aspect ratio 3/4 to 4/3) instead of the
             central square: Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6.
+
+    Raises:
+        MinigradError: a shift that is not a whole number from 0 on.
     """
 
     shift: int = 0
     flip: bool = False
     resized_crop: bool = False
+
+    def __post_init__(self) -> None:
+        whole_number("shift", self.shift, 0)
 
     def __call__(self, image: Image.Image, preparation: Preparation, generator: np.random.Generator) -> np.ndarray:
         """`image` as float32 (image_size, image_size, 3), changed at random and prepared."""

@@ -119,6 +119,8 @@ class TrainConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{flag(name)} must be at least {least}, not {value}")
+        if self.seed >= 2**64:
+            raise ConfigError(f"--seed must be less than 2**64, not {self.seed}")
         for name in ("lr", "decay_factor", "clip_norm"):
             _require(self, name, lambda x: 0 < x < math.inf, "must be a positive number")
         for name in ("aux_weight", "weight_decay", "warmup_epochs", "decay_power"):

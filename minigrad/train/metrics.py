@@ -82,7 +82,7 @@ def cut_metrics(path: str | Path, last_epoch: int) -> list[dict[str, Any]]:
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or type(record.get("epoch")) is not int:
         raise MinigradError(f"line {number} of {path} is not a JSON object with an epoch: {line[:60]!r}")

@@ -11,7 +11,7 @@ from minigrad.kernels.errors import MinigradError
 
 from .atomic_file import write_atomically
 from .checkpoint import BEST, LAST, RESUME
-from .config import TrainConfig
+from .config import ConfigError, TrainConfig
 from .metrics import METRICS
 
 CONFIG, CURVES, CONFUSION = "config.json", "curves.png", "confusion.png"
@@ -147,15 +147,20 @@ class RunFolder:
             values: Any = json.loads(self.config.read_bytes())
         except OSError as error:
             raise MinigradError(f"cannot read {self.config}: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MinigradError(f"{self.config} is not JSON: {error}") from error
         return TrainConfig.from_json(values, str(self.config))
 
 
 def require_free(out: str | Path, name: str) -> None:
-    """Raise MinigradError where a run cannot be called `name`: it is no name, or taken in the folder `out`."""
-    if not name or name in (".", "..") or Path(name).name != name:
-        raise MinigradError(f"--name {name!r} is no name for a folder; the folder of the runs is --out")
+    """Refuse a `name` that a run cannot have.
+
+    Raises:
+        ConfigError: it is no name for a folder.
+        MinigradError: it is taken in the folder `out`.
+    """
+    if not name.strip() or not name.isprintable() or name in (".", "..") or Path(name).name != name:
+        raise ConfigError(f"--name {name!r} is no name for a folder; the folder of the runs is --out")
     if (Path(out) / name).exists():
         raise MinigradError(
             f"the run {Path(out) / name} exists already: continue it by --resume {name}, or choose another --name"

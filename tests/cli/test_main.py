@@ -69,6 +69,7 @@ def test_summary_prints_the_papers_table(minigrad: Run, model: str) -> None:
         (["--size", "14"], "--size 14 is too small for googlenet, which needs images of at least 15x15", 2),
         (["--size", "30", "--model", "googlenet-paper"], "--size 30 is too small for googlenet-paper", 2),
         (["--size", "0"], "--size", 2),
+        (["--size", "9999999999999"], "--size 9999999999999", 2),
         (["--num-classes", "0"], "--num-classes", 2),
     ],
 )

@@ -98,6 +98,8 @@ def test_a_taken_name_is_refused_and_nothing_is_touched(minigrad: Run, images: P
         (["--average-decay", "1"], ["--average-decay"]),
         (["--aux-weight", "inf"], ["--aux-weight"]),
         (["--seed", "-1"], ["--seed"]),
+        (["--seed", str(2**64)], ["--seed", str(2**64)]),
+        (["--out", ""], ["--out"]),
         (["--threads", "0"], ["--threads"]),
         (["--threads", "4096"], ["--threads 4096"]),
         (["--workers", "-1"], ["--workers"]),
@@ -122,8 +124,9 @@ def test_an_unknown_model_is_named_with_those_there_are(minigrad: Run) -> None:
     assert_fails(minigrad("train", "--model", "resnet"), "--model 'resnet'", "googlenet-paper", status=2)
 
 
-def test_a_name_that_is_a_path_is_refused(minigrad: Run, images: Path) -> None:
-    assert_fails(minigrad("train", *options(images, "--name", "../a")), "'../a'", "--out")
+@pytest.mark.parametrize("name", ["../a", "a/b", ".", "", " ", "a\nb"])
+def test_a_name_that_is_no_folders_is_refused(minigrad: Run, images: Path, name: str) -> None:
+    assert_fails(minigrad("train", *options(images, "--name", name)), f"--name {name!r}", "--out", status=2)
 
 
 @pytest.mark.parametrize(("model", "least"), [("googlenet", 15), ("googlenet-paper", 31)])

@@ -186,9 +186,12 @@ def test_an_argument_out_of_range_is_named(arguments: dict[str, int], named: str
         training(**arguments)
 
 
-@pytest.mark.parametrize(("epoch", "start"), [(-1, 0), (0, -1), (0, 7)])
-def test_a_position_outside_the_data_is_refused_at_once(epoch: int, start: int) -> None:
-    with pytest.raises(MinigradError, match="an epoch has 6 batches"):
+@pytest.mark.parametrize(
+    ("epoch", "start", "message"),
+    [(-1, 0, "epoch must be at least 0"), (0, -1, "start must be at least 0"), (0, 7, "an epoch has 6 batches")],
+)
+def test_a_position_outside_the_data_is_refused_at_once(epoch: int, start: int, message: str) -> None:
+    with pytest.raises(MinigradError, match=message):
         training().epoch(epoch, start)
 
 
