@@ -12,6 +12,6 @@ from .problem import ConcatProblem
 
 forward = Operation("concat")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operation above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operation above)
 
-__all__ = ["ConcatProblem", "cpu", "forward", "reference"]
+__all__ = ["ConcatProblem", "cpu", "cuda", "forward", "reference"]

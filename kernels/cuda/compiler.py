@@ -122,7 +122,7 @@ def _run(command: list[str], what: str) -> None:
 
 def first_error(log: str) -> str:
     """The first error of a compiler's output, with file and line, and how many more there are."""
-    errors = [line.strip() for line in log.splitlines() if "error" in line]
+    errors = [line.strip() for line in log.splitlines() if "error:" in line]
     if not errors:
         return log.strip() or "the compiler says nothing"
     return errors[0] + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else "")

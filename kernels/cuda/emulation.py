@@ -109,10 +109,7 @@ class EmulatedKernel:
         where = f"kernel {self.name}, argument {number}"
         if kind == "value":
             if isinstance(argument, EmulatedArray) or not isinstance(argument, np.ndarray | np.generic):
-                raise KernelError(
-                    f"{where}: the kernel takes a value of {size} bytes, got {type(argument).__name__}; "
-                    "give a NumPy scalar such as np.int32(n)"
-                )
+                raise KernelError(f"{where}: the kernel takes a value of {size} bytes, not an array")
             if argument.nbytes != size:
                 raise KernelError(
                     f"{where}: the kernel takes a value of {size} bytes, {argument.dtype} has {argument.nbytes}"
@@ -122,8 +119,8 @@ class EmulatedKernel:
             return ctypes.c_void_p(None)
         if not isinstance(argument, EmulatedArray):
             raise KernelError(f"{where}: the kernel takes an array, got {type(argument).__name__}")
-        # One byte is a pointer to anything; otherwise a vector type may stand for several elements.
-        if size % argument.itemsize and size != 1:
+        # A kernel may take elements by several at once, or in parts.
+        if size % argument.itemsize and argument.itemsize % size:
             raise KernelError(f"{where}: the kernel takes elements of {size} bytes, not {argument.dtype}")
         if kind == "out" and not argument.flags.writeable:
             raise KernelError(f"{where}: the kernel writes to an array that is read-only")

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import device_of
 from ..errors import KernelError
 from .compiler import KERNELS
-from .emulated_array import EmulatedArray
 from .emulation import EmulatedKernel
 from .gpu import GpuKernel
 
@@ -131,8 +131,28 @@ class CudaKernel:
             raise KernelError(f"kernel {self.name}: a block has 1 to {MOST_THREADS} threads, got {block}")
         if any(not 0 < size <= most for size, most in zip(grid3, LARGEST_GRID, strict=True)):
             raise KernelError(f"kernel {self.name}: a grid has up to {LARGEST_GRID} blocks, got {grid}")
-        emulated = any(isinstance(argument, EmulatedArray) for argument in arguments)
+        emulated = self._device(arguments) == "emulated"
         (self._emulated if emulated else self._on_gpu)(grid3, block3, arguments, shared_bytes)
+
+    def _device(self, arguments: tuple[Any, ...]) -> str:
+        """The one device of all arrays."""
+        devices = {}
+        for number, argument in enumerate(arguments):
+            if argument is None or isinstance(argument, np.generic):
+                continue
+            if not hasattr(argument, "dtype"):
+                raise KernelError(
+                    f"kernel {self.name}, argument {number}: {argument!r} has no size of its own; "
+                    "give a NumPy scalar such as np.int32(n)"
+                )
+            if argument.dtype.names is None:  # otherwise it is a struct, given by value
+                devices[device_of(argument)] = number
+        if len(devices) != 1 or "cpu" in devices:
+            given = ", ".join(f"{device} (argument {number})" for device, number in devices.items()) or "none"
+            raise KernelError(
+                f"kernel {self.name}: its arrays must be all on 'cuda' or all on 'emulated', got {given}"
+            )
+        return next(iter(devices))
 
     def __repr__(self) -> str:
         given = ", ".join(f"{key}={value}" for key, value in self.defines)

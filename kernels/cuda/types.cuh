@@ -7,6 +7,10 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#ifndef INFINITY  // NVRTC has no standard headers
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 template <class T>
 struct WideOf {
     using type = float;

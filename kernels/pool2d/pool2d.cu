@@ -100,8 +100,10 @@ __device__ __forceinline__ long long output_pixel(const Axis& rows, const Axis& 
     return ((long long)n * rows.outputs + p) * columns.outputs + q;
 }
 
+// Blocks a multiprocessor, in the launch bounds: as many as leave every thread the registers it wants, on every GPU.
+
 // The largest of each window and which it was: the first of equal ones; NaN is larger than everything, the last one wins.
-extern "C" __global__ void __launch_bounds__(256) max_forward(
+extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
     Pooling pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y, Index* __restrict__ indices) {
     const Axis rows = pooling.rows, columns = pooling.columns;
     for_each_vector(rows.outputs, columns.outputs, pooling.channels, [&](int n, int p, int q, int c) {
@@ -134,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(256) max_forward(
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256) max_input_gradient(
+extern "C" __global__ void __launch_bounds__(256, 3) max_input_gradient(
     Pooling pooling, const Real* __restrict__ gy, int gy_distance, const Index* __restrict__ indices,
     int index_distance, Real* __restrict__ gx) {
     const Axis rows = pooling.rows, columns = pooling.columns;
@@ -161,7 +163,7 @@ extern "C" __global__ void __launch_bounds__(256) max_input_gradient(
 }
 
 // The element of x that each window had chosen; 0 where the window has none.
-extern "C" __global__ void __launch_bounds__(256) max_gather(
+extern "C" __global__ void __launch_bounds__(256, 3) max_gather(
     Pooling pooling, const Real* __restrict__ x, int x_distance, const Index* __restrict__ indices,
     int index_distance, Real* __restrict__ y) {
     const Axis rows = pooling.rows, columns = pooling.columns;
@@ -180,7 +182,7 @@ extern "C" __global__ void __launch_bounds__(256) max_gather(
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     average_forward(Pooling pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y) {
     const Axis rows = pooling.rows, columns = pooling.columns;
     for_each_vector(rows.outputs, columns.outputs, pooling.channels, [&](int n, int p, int q, int c) {
@@ -200,7 +202,7 @@ extern "C" __global__ void __launch_bounds__(256)
     });
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 2)
     average_input_gradient(Pooling pooling, const Real* __restrict__ gy, int gy_distance, Real* __restrict__ gx) {
     const Axis rows = pooling.rows, columns = pooling.columns;
     for_each_vector(rows.input, columns.input, pooling.channels, [&](int n, int h, int w, int c) {

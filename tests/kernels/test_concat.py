@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import (
+    LAYOUTS,
+    assert_variant_matches_oracle,
+    device_for,
+    every_variant,
+    lay_out,
+    on_device_of,
+)
 from minigrad.kernels import concat
 from minigrad.kernels.arrays import is_channels_last
 from minigrad.kernels.concat import ConcatProblem
@@ -50,9 +57,10 @@ def test_every_variant_is_the_definition(
     )
     problem = problem_of(arrays, axis)
     if dtype == "int64":
-        if operation.variants[variant].obstacle(problem, "cpu") is None:
+        if operation.variants[variant].obstacle(problem, device_for(operation, variant)) is None:
+            given_arrays = on_device_of(operation, variant, arrays)
             with use_kernels(concat=variant):
-                np.testing.assert_array_equal(operation(problem, arrays), np.concatenate(arrays, axis))
+                np.testing.assert_array_equal(operation(problem, given_arrays), np.concatenate(arrays, axis))
         return
     assert_variant_matches_oracle(operation, variant, problem, (arrays,), tolerance=0)
 
