@@ -9,9 +9,10 @@
 `forward_training` takes mean and (biased) variance over N, H and W; `forward_evaluation` is given them.
 With `problem.relu`, y becomes max(0, y) in the same pass (NaN stays NaN), and `backward_training`
 finds where y was cut by computing it again from x: nothing but x itself is kept. x, y, gx and gy
-are (N,C,H,W) of any strides, everything else is (C,); all of `problem.dtype`. Statistics are
-accumulated in float64 and in an order that depends only on the shape, so the same input gives the
-same bits with any number of threads.
+are (N,C,H,W) of any strides and of `problem.dtype`, everything else is (C,) and of
+`problem.statistics_dtype`: float32 where activations have 16 bits. On CPUs,
+statistics are accumulated in float64; everywhere in an order that depends only on the shape, so the
+same input gives the same bits with any number of threads.
 
 Ioffe and Szegedy, "Batch normalization", arXiv 1502.03167, algorithm 1 and the gradients below it.
 """

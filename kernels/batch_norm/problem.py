@@ -29,6 +29,11 @@ class BatchNormProblem:
             raise ShapeError(f"batch_norm: epsilon must not be negative, got {self.epsilon}")
 
     @property
+    def statistics_dtype(self) -> str:
+        """Of everything that is by channel: float32 where activations have 16 bits."""
+        return "float32" if self.dtype in ("float16", "bfloat16") else self.dtype
+
+    @property
     def count(self) -> int:
         """Number of values that a channel's mean is taken over: N * H * W."""
         n, _, h, w = self.shape

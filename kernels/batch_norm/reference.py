@@ -14,7 +14,7 @@ def _by_channel(array: Array) -> Array:
 
 def _affine(problem: BatchNormProblem, x: Array, mean: Array, scale: Array, bias: Array) -> Array:
     y = (x - _by_channel(mean)) * _by_channel(scale) + _by_channel(bias)
-    return array_module(x).maximum(y, 0) if problem.relu else y
+    return (array_module(x).maximum(y, 0) if problem.relu else y).astype(x.dtype, copy=False)
 
 
 def refuses_empty(problem: BatchNormProblem) -> str | None:
@@ -27,21 +27,21 @@ def forward_training_reference(
     problem: BatchNormProblem, x: Array, weight: Array, bias: Array
 ) -> tuple[Array, Array, Array, Array]:
     xp = array_module(x)
-    axes = (0, 2, 3)
+    axes, dtype = (0, 2, 3), problem.statistics_dtype
     mean = x.mean(axes, dtype=xp.float64)
     # From the centred values: the mean of squares less the squared mean would cancel where the mean is large.
     variance = ((x - _by_channel(mean)) ** 2).mean(axes, dtype=xp.float64)
-    inverse_std = (1 / xp.sqrt(variance + problem.epsilon)).astype(x.dtype)
-    mean = mean.astype(x.dtype)
+    inverse_std = (1 / xp.sqrt(variance + problem.epsilon)).astype(dtype)
+    mean = mean.astype(dtype)
     y = _affine(problem, x, mean, weight * inverse_std, bias)
-    return y, mean, variance.astype(x.dtype), inverse_std
+    return y, mean, variance.astype(dtype), inverse_std
 
 
 @forward_evaluation.variant("reference", device="any")
 def forward_evaluation_reference(
     problem: BatchNormProblem, x: Array, weight: Array, bias: Array, mean: Array, variance: Array
 ) -> Array:
-    scale = weight / array_module(x).sqrt(variance + x.dtype.type(problem.epsilon))
+    scale = weight / array_module(x).sqrt(variance + variance.dtype.type(problem.epsilon))
     return _affine(problem, x, mean, scale, bias)
 
 
@@ -56,11 +56,12 @@ def backward_training_reference(
     inverse_std: Array,
 ) -> tuple[Array, Array, Array]:
     xp = array_module(x)
-    scale = weight * inverse_std
+    scale, dtype = weight * inverse_std, problem.statistics_dtype
     if problem.relu:
         gy = xp.where(_affine(problem, x, mean, scale, bias) <= 0, gy.dtype.type(0), gy)
     normalised = (x - _by_channel(mean)) * _by_channel(inverse_std)
-    gbias = gy.sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
-    gweight = (gy * normalised).sum((0, 2, 3), dtype=xp.float64).astype(x.dtype)
-    through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / x.dtype.type(problem.count)
-    return _by_channel(scale) * (gy - through_statistics), gweight, gbias
+    gbias = gy.sum((0, 2, 3), dtype=xp.float64).astype(dtype)
+    gweight = (gy * normalised).sum((0, 2, 3), dtype=xp.float64).astype(dtype)
+    through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / gbias.dtype.type(problem.count)
+    gx = _by_channel(scale) * (gy - through_statistics)
+    return gx.astype(x.dtype, copy=False), gweight, gbias
