@@ -71,8 +71,10 @@ def plot_confusion(path: str | Path, matrix: np.ndarray, class_names: Sequence[s
                 colour = "white" if shares[true, predicted] > 0.5 else INK
                 axes.text(predicted, true, str(count), ha="center", va="center", color=colour, fontsize=9)
         rotation = 0 if max(map(len, class_names)) <= 2 else 90
-        axes.set_xticks(range(classes), class_names, rotation=rotation)
-        axes.set_yticks(range(classes), class_names)
+        # A class is called as its folder: with bytes that are no text, perhaps, or with the signs of a formula.
+        names = [name.encode(errors="replace").decode() for name in class_names]
+        axes.set_xticks(range(classes), names, rotation=rotation, parse_math=False)
+        axes.set_yticks(range(classes), names, parse_math=False)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("true", color=INK)
     axes.set_title(title, loc="left", color=INK, fontsize=11)

@@ -68,3 +68,9 @@ def test_a_confusion_matrix_of_any_size_is_drawn(tmp_path: Path, classes: int) -
 def test_a_picture_that_cannot_be_written_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(MinigradError, match=r"cannot write .*curves\.png"):
         plot_curves(tmp_path / "nowhere" / "curves.png", records(2), "a run")
+
+
+@pytest.mark.parametrize("name", ["$", "a $100 bill$", "$\\frac$", "bl\udcff", "a\nb", ""])
+def test_a_class_may_have_any_name_that_a_folder_can_have(tmp_path: Path, name: str) -> None:
+    plot_confusion(tmp_path / "confusion.png", np.array([[3, 1], [0, 4]]), [name, "other"], "a run")
+    is_a_picture(tmp_path / "confusion.png")

@@ -75,7 +75,10 @@ def batch_norm(
     if training or running_mean is None or running_var is None:
         count = input.size // max(1, channels)
         if training and count < 2:
-            raise ShapeError(f"{name}: training needs more than one value a channel, the input is {input.shape}")
+            raise ShapeError(
+                f"{name}: training needs more than one value a channel, and the input {input.shape} has {count}: "
+                "use a larger batch or larger images"
+            )
         function = normalization.BatchNormTraining(problem)
         y = apply(function, x, scale, shift)
         if training and running_mean is not None and running_var is not None:
