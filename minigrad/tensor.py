@@ -29,7 +29,8 @@ class Tensor:
     """An n-dimensional array with a place on the tape.
 
     Attributes:
-        data: the raw array (NumPy's on a CPU, CuPy's on a GPU), shared, not copied.
+        data: the raw array (NumPy's on a CPU, CuPy's on a GPU), shared, not copied. Whoever writes to it
+            directly tells `note_change`; assigning to the Tensor (x[index] = values) checks by itself.
         requires_grad: whether gradients flow to or through this Tensor.
         grad: the gradient that `backward` added up, of the same shape and dtype, or None. Only for leaves.
         node: the Function that made this Tensor, or None for a leaf.

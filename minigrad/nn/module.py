@@ -104,7 +104,7 @@ class Module:
             kind = type(current).__name__
             raise TypeError(
                 f"{type(self).__name__}.{name} is a {kind} and a {type(value).__name__} would take its place: "
-                f"change its values in place ({name}.data[...] = values), or assign a {kind} or None"
+                f"change its values in place (inside no_grad(): {name}[...] = values), or assign a {kind} or None"
             )
         super().__setattr__(name, value)
 

@@ -380,6 +380,15 @@ def test_a_function_that_repeats_its_forward_pass_refuses_changed_weights():
     assert_error(loss.backward, mg.GraphError, "Checkpoint", "SGD.step()")
 
 
+def test_readers_that_are_gone_are_forgotten():
+    w = OURS.leaf(1.0, 2.0)
+    for _ in range(200):
+        (w * w).sum().backward()
+    assert len(w.readers) <= 16
+    step(OURS, w)
+    assert not w.readers
+
+
 def test_inputs_that_no_gradient_reads_are_let_go():
     w = OURS.leaf(1.0, 2.0)
     product = w * OURS.constant([3.0, 4.0])
