@@ -24,6 +24,14 @@ forward_training = Operation("batch_norm_forward_training", family="batch_norm")
 forward_evaluation = Operation("batch_norm_forward_evaluation", family="batch_norm")
 backward_training = Operation("batch_norm_backward_training", family="batch_norm")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["BatchNormProblem", "backward_training", "cpu", "forward_evaluation", "forward_training", "reference"]
+__all__ = [
+    "BatchNormProblem",
+    "backward_training",
+    "cpu",
+    "cuda",
+    "forward_evaluation",
+    "forward_training",
+    "reference",
+]

@@ -102,6 +102,7 @@ def assert_variant_matches_oracle(
     tolerance: float | None = None,
     *,
     in_place: bool = False,
+    wide: str | None = None,
 ) -> None:
     """A variant gives the oracle's result, or refuses the problem in words.
 
@@ -114,6 +115,7 @@ def assert_variant_matches_oracle(
         arguments: what follows the problem in the call: arrays, lists of arrays, numbers.
         tolerance: by default that of `TOLERANCES` for the problem's dtype.
         in_place: the result is what the call leaves in its arguments (the optimiser steps).
+        wide: the dtype of results with one axis, where it is not that of the problem (statistics by channel).
     """
     obstacle = operation.variants[variant].obstacle(problem, device_for(operation, variant))
     arguments = on_device_of(operation, variant, arguments)
@@ -132,7 +134,8 @@ def assert_variant_matches_oracle(
     for result, repeated, right in zip(results, again, expected, strict=True):
         assert result.shape == right.shape
         if right.dtype.kind == "f":
-            assert result.dtype == problem.dtype or right.ndim == 0
+            dtype = wide if wide and right.ndim == 1 else problem.dtype
+            assert result.dtype == dtype or right.ndim == 0
             assert_close(result, right, tolerance)
         else:
             assert result.dtype == right.dtype

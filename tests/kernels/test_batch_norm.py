@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,14 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import (
+    LAYOUTS,
+    assert_variant_matches_oracle,
+    every_variant,
+    lay_out,
+    on_device_of,
+    without_compiler,
+)
 from minigrad.kernels import batch_norm
 from minigrad.kernels.batch_norm import BatchNormProblem
 from minigrad.kernels.errors import KernelError, MinigradError
@@ -99,6 +107,44 @@ def test_every_variant_is_the_definition(
     assert_variant_matches_oracle(operation, variant, problem, given_arrays, TOLERANCES[dtype])
 
 
+@every_variant(batch_norm.forward_training, batch_norm.forward_evaluation, batch_norm.backward_training)
+@pytest.mark.parametrize("shape", [(2, 264, 20, 21), (3, 67, 31, 17)])
+def test_channels_and_pixels_of_many_blocks(operation: Any, variant: str, shape: tuple[int, ...]) -> None:
+    given_arrays = arguments(operation, arrays(shape, "float32", 4), "channels_last")
+    problem = BatchNormProblem(shape, 1e-3, True)
+    assert_variant_matches_oracle(operation, variant, problem, given_arrays, TOLERANCES["float32"])
+
+
+@every_variant(batch_norm.forward_training, batch_norm.forward_evaluation, batch_norm.backward_training)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape", [(2, 16, 9, 7), (3, 5, 6, 8)])
+def test_activations_of_16_bits_have_statistics_and_parameters_of_32(
+    operation: Any, variant: str, shape: tuple[int, ...], layout: str, dtype: str
+) -> None:
+    """Channels by 16 bytes at a time, and one by one."""
+    a = arrays(shape, "float32", 3)
+    a |= {name: a[name].astype(np.dtype(dtype)) for name in ("x", "gy")}
+    problem = BatchNormProblem(shape, 1e-3, True, dtype)
+    given_arrays = arguments(operation, a, layout)
+    assert_variant_matches_oracle(operation, variant, problem, given_arrays, wide="float32")
+
+
+@without_compiler
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_statistics_of_16_bits_are_those_of_the_rounded_values(dtype: str) -> None:
+    shape = (4, 16, 30, 31)
+    x = (np.random.default_rng(0).standard_normal(shape) + 100).astype(np.dtype(dtype))
+    given_arrays = on_device_of(batch_norm.forward_training, "rows", (x, *np.ones((2, 16), np.float32)))
+    with use_kernels(batch_norm="rows"):
+        _, mean, variance, _ = batch_norm.forward_training(
+            BatchNormProblem(shape, 0.0, False, dtype), *given_arrays
+        )
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 2, 3)), rtol=2 * np.finfo(np.float32).eps)
+    np.testing.assert_allclose(variance, exact.var((0, 2, 3)), rtol=2e-6)  # some roundings of float32
+
+
 @every_variant(batch_norm.forward_evaluation)
 def test_an_empty_batch_is_evaluated_to_an_empty_batch(operation: Any, variant: str) -> None:
     a = arrays((0, 5, 3, 4), "float32", 0)
@@ -110,8 +156,9 @@ def test_an_empty_batch_is_evaluated_to_an_empty_batch(operation: Any, variant: 
 @every_variant(batch_norm.forward_training, batch_norm.backward_training)
 def test_an_empty_batch_has_no_statistics(operation: Any, variant: str) -> None:
     problem = BatchNormProblem((0, 5, 3, 4))
+    given_arrays = arguments(operation, arrays(problem.shape, "float32", 0), "contiguous")
     with use_kernels(batch_norm=variant), pytest.raises(KernelError, match="empty batch"):
-        operation(problem, *arguments(operation, arrays(problem.shape, "float32", 0), "contiguous"))
+        operation(problem, *on_device_of(operation, variant, given_arrays))
 
 
 @every_variant(batch_norm.forward_training)
@@ -120,9 +167,9 @@ def test_statistics_survive_a_mean_that_is_large(operation: Any, variant: str, d
     """A mean of 1e5 standard deviations: squares of x would keep no digit of the variance in float32."""
     shape = (4, 6, 30, 31)
     x = (np.random.default_rng(0).standard_normal(shape) + 1e5).astype(dtype)
-    ones = np.ones(6, dtype)
+    given_arrays = on_device_of(operation, variant, (x, np.ones(6, dtype), np.ones(6, dtype)))
     with use_kernels(batch_norm=variant):
-        _, mean, variance, inverse_std = operation(BatchNormProblem(shape, 0.0, False, dtype), x, ones, ones)
+        _, mean, variance, inverse_std = operation(BatchNormProblem(shape, 0.0, False, dtype), *given_arrays)
     exact = x.astype(np.longdouble)
     # The mean is rounded to the dtype; the variance is as good as the centred values, which float32 holds
     # exactly here, and the mean they are centred at, whose error enters squared.
@@ -131,21 +178,24 @@ def test_statistics_survive_a_mean_that_is_large(operation: Any, variant: str, d
     np.testing.assert_allclose(inverse_std, 1 / exact.std((0, 2, 3)).astype(float), rtol=1e-6)
 
 
+def cut_arrays(shape: tuple[int, ...]) -> list[np.ndarray]:
+    a = arrays(shape, "float32", 5)
+    return [a["x"], a["weight"], a["bias"], np.ones(shape, np.float32)]
+
+
 @every_variant(batch_norm.backward_training)
 @pytest.mark.parametrize("shape", [(2, 3, 9, 7), (4, 70, 5, 5)])
 def test_backward_cuts_exactly_where_forward_did(operation: Any, variant: str, shape: tuple[int, ...]) -> None:
     """The mask is computed again: with gy = 1 the gradient of the bias counts the positive outputs."""
-    a = arrays(shape, "float32", 5)
+    x, weight, bias, ones = on_device_of(operation, variant, cut_arrays(shape))
     problem = BatchNormProblem(shape, 1e-3, True)
     with use_kernels(batch_norm=variant):
-        y, mean, _, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
+        y, mean, _, inverse_std = batch_norm.forward_training(problem, x, weight, bias)
         # Bias such that many outputs are zero but for rounding: the sign hangs on the last bit.
-        a["bias"] = -((a["x"] - mean.reshape(-1, 1, 1)) * (a["weight"] * inverse_std).reshape(-1, 1, 1))[
-            0, :, 0, 0
-        ]
-        y, mean, _, inverse_std = batch_norm.forward_training(problem, a["x"], a["weight"], a["bias"])
-        ones = np.ones(shape, np.float32)
-        _, _, gbias = operation(problem, ones, a["x"], a["weight"], a["bias"], mean, inverse_std)
+        scale = weight * inverse_std
+        bias = -((x - mean.reshape(-1, 1, 1)) * scale.reshape(-1, 1, 1))[0, :, 0, 0]
+        y, mean, _, inverse_std = batch_norm.forward_training(problem, x, weight, bias)
+        _, _, gbias = operation(problem, ones, x, weight, bias, mean, inverse_std)
     np.testing.assert_array_equal(gbias, (y > 0).sum((0, 2, 3)))
 
 
@@ -154,8 +204,9 @@ def test_nan_passes_through_relu(operation: Any, variant: str) -> None:
     a = arrays((1, 20, 4, 4), "float32", 0)
     a["x"][0, 7, 2, 2] = np.nan
     problem = BatchNormProblem((1, 20, 4, 4), relu=True)
+    given_arrays = on_device_of(operation, variant, arguments(operation, a, "channels_last"))
     with use_kernels(batch_norm=variant):
-        y = operation(problem, *arguments(operation, a, "channels_last"))
+        y = operation(problem, *given_arrays)
     assert np.argwhere(np.isnan(y)).tolist() == [[0, 7, 2, 2]]
 
 

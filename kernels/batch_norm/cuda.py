@@ -1,0 +1,172 @@
+"""Batch normalisation on CUDA: the launches of batch_norm.cu, which says how the kernels work.
+
+- `reference` makes a temporary array a formula step;
+- `rows` makes none: forward is a pass for the statistics and one for y, backward one for the sums and one for
+  gx, 16 bytes a thread where channels and alignment allow it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays import Array, array_module
+from ..cuda.buffers import channels_last, empty, empty_channels_last, pixel_distance, vector_width
+from ..cuda.launch import REAL, CudaKernel, CudaSource
+from . import backward_training, forward_evaluation, forward_training
+from .problem import BatchNormProblem
+from .reference import refuses_empty
+
+MOST_THREADS = 256
+MOST_BLOCKS = 1024  # several for each multiprocessor of the largest GPUs, and few enough to merge their sums
+PIXELS_A_THREAD = 8  # at least, before another block is worth its sums
+FINISHING_BLOCK = 32, 8  # channels and rows
+
+WIDEST = {"float": "4", "double": "2", "__half": "8", "__nv_bfloat16": "8"}
+SOURCE = CudaSource(
+    "batch_norm/batch_norm.cu",
+    REAL=tuple(REAL.values()),
+    VECTOR=("1", "2", "4", "8"),
+    unless=lambda d: d["VECTOR"] not in ("1", WIDEST[d["REAL"]]),
+)
+
+
+def refuses_evaluation(problem: BatchNormProblem) -> str | None:
+    if problem.dtype not in REAL:
+        return f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    return "it counts pixels in 32 bits" if problem.count >= 2**31 else None
+
+
+def refuses_training(problem: BatchNormProblem) -> str | None:
+    return refuses_empty(problem) or refuses_evaluation(problem)
+
+
+class _Plan(NamedTuple):
+    """How channels and pixels are dealt out; it depends on shapes alone, so that sums do not on the GPU."""
+
+    vector: int
+    grid: tuple[int, int]  # tiles of channels, segments of pixels
+    block: tuple[int, int]
+
+    def kernel(self, name: str, problem: BatchNormProblem) -> CudaKernel:
+        return SOURCE.kernel(name, REAL=REAL[problem.dtype], VECTOR=self.vector)
+
+    @property
+    def shared_elements(self) -> int:
+        return self.block[0] * self.block[1] * self.vector
+
+
+def _plan(problem: BatchNormProblem, *arrays: Array) -> _Plan:
+    channels = problem.shape[1]
+    vector = vector_width(channels, *arrays)
+    tiles = -(-channels // (32 * vector))
+    across = -(-channels // (tiles * vector))
+    rows = 1 << (MOST_THREADS // across).bit_length() - 1  # a power of two
+    segments = min(max(1, MOST_BLOCKS // tiles), -(-problem.count // (rows * PIXELS_A_THREAD)))
+    return _Plan(vector, (tiles, segments), (across, rows))
+
+
+def _number(problem: BatchNormProblem) -> type[np.floating]:
+    """The type of everything by channel."""
+    return np.float64 if problem.statistics_dtype == "float64" else np.float32
+
+
+def _contiguous(*arrays: Array) -> list[Array]:
+    return [array_module(array).ascontiguousarray(array) for array in arrays]
+
+
+def _floor(problem: BatchNormProblem) -> np.floating:
+    return _number(problem)(0 if problem.relu else -np.inf)
+
+
+def _sizes(problem: BatchNormProblem) -> tuple[np.int32, np.int32]:
+    return np.int32(problem.count), np.int32(problem.shape[1])
+
+
+@forward_training.variant("rows", device="cuda", priority=10, refuses=refuses_training)
+def forward_training_rows(
+    problem: BatchNormProblem, x: Array, weight: Array, bias: Array
+) -> tuple[Array, Array, Array, Array]:
+    channels, number = problem.shape[1], _number(problem)
+    x = channels_last(x)
+    y = empty_channels_last(problem.shape, x.dtype, like=x)
+    plan = _plan(problem, x, y)
+    rows = x, np.int32(pixel_distance(x)), *_sizes(problem)
+    partial = empty((plan.grid[1], channels, 2), number, like=x)
+    plan.kernel("moments", problem)(
+        plan.grid, plan.block, *rows, partial, shared_bytes=plan.shared_elements * 3 * partial.itemsize
+    )
+    mean, variance, inverse_std = (empty((channels,), number, like=x) for _ in range(3))
+    plan.kernel("finish_moments", problem)(
+        _finishing_grid(channels),
+        FINISHING_BLOCK,
+        *(
+            partial,
+            np.int32(plan.grid[1]),
+            x,
+            *_sizes(problem),
+            np.float64(problem.epsilon),
+            mean,
+            variance,
+            inverse_std,
+        ),
+    )
+    parameters = _contiguous(weight, bias)
+    plan.kernel("normalise_rows", problem)(
+        plan.grid, plan.block, *rows, mean, inverse_std, *parameters, _floor(problem), y
+    )
+    return y, mean, variance, inverse_std
+
+
+@forward_evaluation.variant("rows", device="cuda", priority=10, refuses=refuses_evaluation)
+def forward_evaluation_rows(
+    problem: BatchNormProblem, x: Array, weight: Array, bias: Array, mean: Array, variance: Array
+) -> Array:
+    x = channels_last(x)
+    y = empty_channels_last(problem.shape, x.dtype, like=x)
+    plan = _plan(problem, x, y)
+    rows = x, np.int32(pixel_distance(x)), *_sizes(problem)
+    by_channel = _contiguous(mean, variance, weight, bias)
+    constants = np.float64(problem.epsilon), _floor(problem)
+    plan.kernel("evaluate_rows", problem)(plan.grid, plan.block, *rows, *by_channel, *constants, y)
+    return y
+
+
+@backward_training.variant("rows", device="cuda", priority=10, refuses=refuses_training)
+def backward_training_rows(
+    problem: BatchNormProblem,
+    gy: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    inverse_std: Array,
+) -> tuple[Array, Array, Array]:
+    channels, number = problem.shape[1], _number(problem)
+    gy, x = channels_last(gy), channels_last(x)
+    gx = empty_channels_last(problem.shape, gy.dtype, like=gy)
+    plan = _plan(problem, gy, x, gx)
+    rows = gy, np.int32(pixel_distance(gy)), x, np.int32(pixel_distance(x)), *_sizes(problem)
+    by_channel = _contiguous(mean, inverse_std, weight, bias)
+    partial = empty((plan.grid[1], channels, 2), number, like=x)
+    plan.kernel("gradient_sums", problem)(
+        plan.grid,
+        plan.block,
+        *(*rows, *by_channel, _floor(problem), partial),
+        shared_bytes=plan.shared_elements * 2 * partial.itemsize,
+    )
+    gweight, gbias = empty((channels,), number, like=x), empty((channels,), number, like=x)
+    plan.kernel("finish_gradient_sums", problem)(
+        _finishing_grid(channels),
+        FINISHING_BLOCK,
+        *(partial, np.int32(plan.grid[1]), np.int32(channels), by_channel[1], gweight, gbias),
+    )
+    plan.kernel("input_gradient", problem)(
+        plan.grid, plan.block, *rows, *by_channel, _floor(problem), gweight, gbias, gx
+    )
+    return gx, gweight, gbias
+
+
+def _finishing_grid(channels: int) -> tuple[int]:
+    return (-(-channels // FINISHING_BLOCK[0]),)
