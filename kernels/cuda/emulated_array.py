@@ -69,7 +69,7 @@ def guards(array: EmulatedArray) -> tuple[int, int] | None:
     memory: Any = array
     while memory is not None and not isinstance(memory, GuardedMemory):
         memory = getattr(memory, "base", None)
-    if memory is None:
+    if memory is None or not memory.nbytes:  # NumPy does not move the address of a slice without elements
         return None
     start = int(memory.ctypes.data)
     return start - GUARD_BYTES, start + memory.nbytes
