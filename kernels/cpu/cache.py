@@ -9,11 +9,13 @@ deleted once no program has used them for a month.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +34,7 @@ def folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for path in sorted(KERNELS.rglob("*.py")):
         digest.update(path.relative_to(KERNELS).as_posix().encode() + path.read_bytes())
-    own = _home() / f"numba-{digest.hexdigest()[:16]}"
+    own = home() / f"numba-{digest.hexdigest()[:16]}"
     delete_stale(own)
     return own
 
@@ -48,13 +50,21 @@ def delete_stale(own: Path) -> None:
                 shutil.rmtree(other, ignore_errors=True)
 
 
-def _home() -> Path:
+def home() -> Path:
+    """Where the folders stand; where nothing can be written, a folder that goes with the program."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return Path(os.environ["NUMBA_CACHE_DIR"])
     own = KERNELS / "__pycache__"
     if os.access(own if own.exists() else KERNELS, os.W_OK):
         return own
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "minigrad"
+    with suppress(OSError, RuntimeError):  # the latter where a user has no home
+        users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad"
+        users.mkdir(parents=True, exist_ok=True)
+        if os.access(users, os.W_OK):
+            return users
+    passing = Path(tempfile.mkdtemp(prefix="minigrad-"))
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    return passing
 
 
 @contextmanager

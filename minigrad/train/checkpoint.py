@@ -91,6 +91,10 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, np.ndarray], Any]:
     if not path.is_file():
         raise MinigradError(f"there is no checkpoint file {path}")
     try:
+        path.open("rb").close()  # safetensors calls a file that may not be read one that is not there
+    except OSError as error:
+        raise MinigradError(f"checkpoint {path} cannot be read: {error.strerror}") from error
+    try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             found = (header.get("format"), header.get("kind"))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
-from minigrad.kernels.cpu.cache import KEPT_FOR, delete_stale
+import pytest
+
+from minigrad.kernels.cpu.cache import KEPT_FOR, delete_stale, home
 
 OWN, OTHER = f"numba-{'0' * 16}", f"numba-{'a' * 16}"
 
@@ -43,3 +46,18 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_yet_is_no_error(tmp_path: Path) -> None:
     delete_stale(tmp_path / "nowhere" / OWN)
+
+
+def test_where_nothing_can_be_written_the_code_is_kept_for_the_program_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    passing = home()
+    try:
+        assert passing.parent == Path(tempfile.gettempdir())
+        assert passing.stat().st_mode & 0o077 == 0  # code that is run: nobody else may write it
+    finally:
+        passing.rmdir()

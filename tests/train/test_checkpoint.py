@@ -267,3 +267,16 @@ def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
         interrupted += any(tmp_path.glob("*.partial"))
     # Without this the kills might all have fallen between two writes.
     assert interrupted > 0
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_weights(tmp_path / "a.safetensors", {"w": np.zeros(2)}, {})
+
+    def refuse(path: Path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))  # chmod would not stop root
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(MinigradError, match=r"a\.safetensors cannot be read: Permission denied"):
+        read_weights(tmp_path / "a.safetensors")
