@@ -17,6 +17,6 @@ from .problem import CrossEntropyProblem
 forward = Operation("cross_entropy_forward", family="cross_entropy")
 input_gradient = Operation("cross_entropy_input_gradient", family="cross_entropy")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["CrossEntropyProblem", "cpu", "forward", "input_gradient", "reference"]
+__all__ = ["CrossEntropyProblem", "cpu", "cuda", "forward", "input_gradient", "reference"]

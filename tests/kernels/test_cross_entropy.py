@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of
 from minigrad.kernels import cross_entropy
 from minigrad.kernels.cross_entropy import CrossEntropyProblem
 from minigrad.kernels.errors import MinigradError
@@ -78,12 +79,38 @@ def test_every_variant_is_the_definition(
 
 
 @every_variant(cross_entropy.forward, cross_entropy.input_gradient)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_thousand_classes_in_every_float(operation: Any, variant: str, dtype: str) -> None:
+    generator = np.random.default_rng(0)
+    rows = 19  # more than the warps of a few blocks, and the last block is not full
+    logits = (generator.standard_normal((rows, 1000)) * 3).astype(np.dtype(dtype))
+    given_arrays = [
+        generator.standard_normal(rows).astype(np.dtype(dtype)),
+        logits,
+        np.arange(rows, dtype=np.uint8),
+    ]
+    if operation is cross_entropy.forward:
+        del given_arrays[0]
+    problem = CrossEntropyProblem(rows, 1000, 0.1, IGNORED, dtype)
+    assert_variant_matches_oracle(operation, variant, problem, given_arrays)
+
+
+@every_variant(cross_entropy.forward)
+def test_a_logit_of_minus_infinity_is_a_class_without_probability(operation: Any, variant: str) -> None:
+    logits, targets = np.array([[0, -np.inf, 0], [-np.inf, 5, -np.inf]], np.float32), np.array([2, 1])
+    with use_kernels(cross_entropy=variant):
+        losses = operation(CrossEntropyProblem(2, 3), *on_device_of(operation, variant, (logits, targets)))
+    np.testing.assert_allclose(losses, [np.log(2), 0], rtol=1e-6)  # a few roundings of float32
+
+
+@every_variant(cross_entropy.forward, cross_entropy.input_gradient)
 def test_large_logits_do_not_overflow(operation: Any, variant: str) -> None:
     logits = np.array([[1e4, 0, -1e4], [-1e4, -1e4, -1e4]], np.float32)
     arrays = [np.ones(2, np.float32), logits, np.array([1, 2])]
     problem = CrossEntropyProblem(2, 3)
+    used = on_device_of(operation, variant, arrays[-operation.name.endswith("gradient") - 2 :])
     with use_kernels(cross_entropy=variant):
-        result = operation(problem, *arrays[-operation.name.endswith("gradient") - 2 :])
+        result = operation(problem, *used)
     third = np.float32(1 / 3)
     expected = {
         "cross_entropy_forward": [1e4, np.log(3)],
