@@ -19,7 +19,7 @@ from ..errors import KernelError
 
 KERNELS = Path(__file__).parents[1]
 EMULATOR = Path(__file__).parent / "emulator"
-FLAGS = ["-std=c++17", "-O2", "-g1", "-fPIC", "-march=native", "-ffp-contract=fast", "-fno-math-errno"]
+FLAGS = ["-std=c++17", "-O3", "-g1", "-fPIC", "-march=native", "-ffp-contract=fast", "-fno-math-errno"]
 FLAGS += ["-fno-gnu-unique"]  # two specialisations of one file must not share a function's __shared__ variables
 # Misaligned vectors and indices outside of an array are errors with a line, through emulator/faults.cpp.
 CHECKS = ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]

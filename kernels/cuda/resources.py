@@ -2,8 +2,9 @@
 
     python -m minigrad.kernels.cuda.resources       prints the table for every kernel and architecture
 
-NVRTC comes from PyPI (`nvidia-cuda-nvrtc`, its headers in `nvidia-cuda-runtime` and `nvidia-cuda-crt`, the way to
-call it in `cuda-bindings`). Reports are kept in the user's cache by the hash of all that went in.
+NVRTC comes from PyPI: the compiler in `nvidia-cuda-nvrtc`, the way to call it in `cuda-bindings`, the headers of
+half and bfloat16 in `nvidia-cuda-runtime`, `nvidia-cuda-crt` and `nvidia-cuda-cccl`. Reports are kept in the user's
+cache by the hash of all that went in.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def _cuda_headers() -> Path:
     folders = [folder for root in nvidia.__path__ for folder in Path(root).glob("cu*/include")]
     found = [folder for folder in folders if (folder / "cuda_fp16.h").exists()]
     if not found:
-        raise KernelError("NVRTC needs cuda_fp16.h: install nvidia-cuda-runtime and nvidia-cuda-crt")
+        raise KernelError(
+            "NVRTC needs cuda_fp16.h: install nvidia-cuda-runtime, nvidia-cuda-crt and nvidia-cuda-cccl"
+        )
     return found[-1]
 
 

@@ -9,7 +9,7 @@
 
 namespace emulator {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(EMULATOR_UCONTEXT)
 
 using Context = void*;  // the stack pointer of what was left
 

@@ -1,4 +1,5 @@
 // A launch from first to last: blocks over all workers, then a look at the guards.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <thread>

@@ -52,15 +52,16 @@ struct MultiplyAdd {
 
 template <int K>
 inline void multiply_add(void* const* arguments, const float (&a)[16][K], const float (&b)[K][8]) {
+    float product[16][8] = {};
+    for (int row = 0; row < 16; ++row) {
+        for (int k = 0; k < K; ++k) {
+            for (int column = 0; column < 8; ++column) product[row][column] += a[row][k] * b[k][column];
+        }
+    }
     for (unsigned lane = 0; lane < WARP_SIZE; ++lane) {
         const unsigned g = lane / 4, t = lane % 4;
         float* d = static_cast<MultiplyAdd*>(arguments[lane])->d;
-        for (unsigned i = 0; i < 4; ++i) {
-            const unsigned row = g + 8 * (i / 2), column = 2 * t + i % 2;
-            float sum = 0;
-            for (int k = 0; k < K; ++k) sum += a[row][k] * b[k][column];
-            d[i] += sum;
-        }
+        for (unsigned i = 0; i < 4; ++i) d[i] += product[g + 8 * (i / 2)][2 * t + i % 2];
     }
 }
 
