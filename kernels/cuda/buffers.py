@@ -35,6 +35,11 @@ def channels_last(array: Array) -> Array:
     return copy
 
 
+def contiguous(array: Array) -> Array:
+    """`array` as it is if it is C-contiguous, else a copy that is."""
+    return array if array.flags.c_contiguous else array_module(array).ascontiguousarray(array)
+
+
 def pixel_distance(array: Array) -> int:
     """From one pixel to the next of a channels-last (N, C, H, W) array, in elements.
 

@@ -3,8 +3,8 @@
     python -m minigrad.kernels.cuda.resources       prints the table for every kernel and architecture
 
 NVRTC comes from PyPI: the compiler in `nvidia-cuda-nvrtc`, the way to call it in `cuda-bindings`, the headers of
-half and bfloat16 in `nvidia-cuda-runtime`, `nvidia-cuda-crt` and `nvidia-cuda-cccl`. Reports are kept in the user's
-cache by the hash of all that went in.
+half and bfloat16 in `nvidia-cuda-runtime`, `nvidia-cuda-crt` and `nvidia-cuda-cccl`. Reports are kept in the
+user's cache by the hash of all that went in.
 """
 
 from __future__ import annotations
