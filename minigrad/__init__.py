@@ -14,6 +14,7 @@ from types import ModuleType
 
 from . import inspect, nn, optim, random
 from . import ops as ops
+from .autocast import autocast
 from .autograd import (
     Function,
     GraphError,
@@ -158,6 +159,7 @@ __all__ = [
     "argmin",
     "asarray",
     "astype",
+    "autocast",
     "backward",
     "bitwise_and",
     "bitwise_invert",

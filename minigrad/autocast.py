@@ -5,8 +5,8 @@
 
 Inside, convolutions and linear layers take their operands as 16-bit numbers (and sum in float32), so activations
 are of 16 bits and half as many bytes travel. Parameters stay float32: the cast is an operation on the tape, whose
-gradient is cast back, and an optimiser's small steps are not lost. Statistics of batch normalisation and losses are
-computed in float32 (Micikevicius et al., arXiv 1710.03740).
+gradient is cast back, and an optimiser's small steps are not lost. Statistics of batch normalisation and losses
+are computed in float32 (Micikevicius et al., arXiv 1710.03740).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .tensor import Tensor
 
 SIXTEEN_BITS = ("float16", "bfloat16")
 
-Operand = TypeVar("Operand", Tensor, None)
+Operand = TypeVar("Operand")
 
 _products: ContextVar[np.dtype | None] = ContextVar("minigrad_autocast", default=None)
 
@@ -48,18 +48,18 @@ def autocast(dtype: str | None) -> Iterator[None]:
 
 
 def for_products(x: Operand) -> Operand:
-    """`x` as an operand of a product: float32 and 16-bit numbers in the dtype of `autocast`, others as they are."""
+    """`x` as an operand of a product: inside `autocast`, float32 and 16-bit numbers in its dtype."""
     dtype = _products.get()
     if dtype is None or not isinstance(x, Tensor) or x.dtype == dtype:
         return x
-    return x.astype(dtype) if x.dtype == np.float32 or is_sixteen_bits(x) else x
+    return x.astype(dtype) if x.dtype == np.float32 or is_sixteen_bits(x) else x  # type: ignore[return-value]
 
 
 def for_sums(x: Operand) -> Operand:
     """`x` as an operand of long sums and exponentials: inside `autocast`, 16-bit numbers as float32."""
     if _products.get() is None or not isinstance(x, Tensor) or not is_sixteen_bits(x):
         return x
-    return x.astype(np.float32)
+    return x.astype(np.float32)  # type: ignore[return-value]
 
 
 def is_sixteen_bits(x: Tensor) -> bool:

@@ -28,6 +28,11 @@ def _windows(problem: Conv2dProblem, padded: Array) -> Array:
     )
 
 
+def _wide(array: Array) -> Array:
+    """16-bit numbers as float32, in which they are summed up; others as they are."""
+    return array.astype("float32") if array.dtype.itemsize == 2 else array
+
+
 def _pad(problem: Conv2dProblem, x: Array) -> Array:
     (top, left) = problem.padding
     return array_module(x).pad(x, ((0, 0), (0, 0), (top, top), (left, left)))
@@ -42,11 +47,12 @@ def _by_group(problem: Conv2dProblem, array: Array, axis: int) -> Array:
 @forward.variant("reference", device="any")
 def forward_reference(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     xp = array_module(x)
-    windows = _windows(problem, _pad(problem, x))
+    windows, weight = _windows(problem, _pad(problem, _wide(x))), _wide(weight)
     # n batch, g group, c and k its input and output channels, r s filter, p q output position
     y = xp.einsum("ngcrspq,gkcrs->ngkpq", windows, _by_group(problem, weight, 0), optimize=True)
     y = y.reshape(problem.output_shape)
-    return y if bias is None else y + bias.reshape(-1, 1, 1)
+    y = y if bias is None else y + bias.reshape(-1, 1, 1)
+    return y.astype(x.dtype, copy=False)
 
 
 @forward_relu.variant("reference", device="any")
@@ -58,18 +64,18 @@ def forward_relu_reference(problem: Conv2dProblem, x: Array, weight: Array, bias
 def input_gradient_reference(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     xp = array_module(gy)
     (top, left), (height, width) = problem.padding, problem.input_size
+    dtype, gy, weight = gy.dtype, _by_group(problem, _wide(gy), 1), _by_group(problem, _wide(weight), 0)
     padded = xp.zeros((problem.batch, problem.in_channels, height + 2 * top, width + 2 * left), gy.dtype)
-    gy, weight = _by_group(problem, gy, 1), _by_group(problem, weight, 0)
     windows = _windows(problem, padded)
     for r in range(problem.filter_size[0]):  # two taps may meet one input element, so they add up one by one
         for s in range(problem.filter_size[1]):
             windows[:, :, :, r, s] += xp.einsum("ngkpq,gkc->ngcpq", gy, weight[..., r, s], optimize=True)
-    return padded[:, :, top : top + height, left : left + width]
+    return padded[:, :, top : top + height, left : left + width].astype(dtype, copy=False)
 
 
 @weight_gradient.variant("reference", device="any")
 def weight_gradient_reference(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     xp = array_module(x)
-    windows = _windows(problem, _pad(problem, x))
-    gweight = xp.einsum("ngcrspq,ngkpq->gkcrs", windows, _by_group(problem, gy, 1), optimize=True)
-    return xp.ascontiguousarray(gweight.reshape(problem.weight_shape))
+    windows = _windows(problem, _pad(problem, _wide(x)))
+    gweight = xp.einsum("ngcrspq,ngkpq->gkcrs", windows, _by_group(problem, _wide(gy), 1), optimize=True)
+    return xp.ascontiguousarray(gweight.reshape(problem.weight_shape).astype(x.dtype, copy=False))

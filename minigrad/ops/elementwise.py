@@ -282,6 +282,11 @@ class Cast(Function):
         return gradient
 
 
+def of_dtype(x: Tensor, dtype: Any) -> Tensor:
+    """`x` itself where it has `dtype`, else cast to it."""
+    return x if x.dtype == dtype else astype(x, dtype)
+
+
 def astype(x: Tensor, dtype: Any) -> Tensor:
     """`x` with another dtype. Gradients flow between real dtypes.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..kernels import batch_norm, local_response_norm
 from ..kernels.arrays import Array
 from ..tensor import Tensor
-from .elementwise import relu, sqrt
+from .elementwise import of_dtype, relu, sqrt
 from .fused import Fused
 from .reductions import mean, var
 from .shape import pad
@@ -17,9 +17,10 @@ def _affine(
     problem: batch_norm.BatchNormProblem, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor
 ) -> Tensor:
     shape = (1, -1, 1, 1)
+    x = of_dtype(x, problem.statistics_dtype)
     normal = (x - mean.reshape(shape)) / sqrt(variance.reshape(shape) + problem.epsilon)
     y = normal * weight.reshape(shape) + bias.reshape(shape)
-    return relu(y) if problem.relu else y
+    return of_dtype(relu(y) if problem.relu else y, problem.dtype)
 
 
 class BatchNormTraining(Fused):
@@ -41,8 +42,8 @@ class BatchNormTraining(Fused):
 
     def formula(self, *inputs: Tensor) -> Tensor:
         x, weight, bias = inputs
-        axes = (0, 2, 3)
-        return _affine(self.problem, x, weight, bias, mean(x, axes), var(x, axes))
+        axes, wide = (0, 2, 3), of_dtype(x, self.problem.statistics_dtype)
+        return _affine(self.problem, wide, weight, bias, mean(wide, axes), var(wide, axes))
 
 
 class BatchNormEvaluation(Fused):

@@ -2,8 +2,8 @@
 
 Gradients are often smaller than float16's smallest number. The loss is multiplied by a factor before the backward
 pass and the gradients are divided by it afterwards, in float32. The factor is as large as it can be: a step whose
-gradients overflow is left out and halves it, many good steps in a row double it (Micikevicius et al., "Mixed precision
-training", arXiv 1710.03740, section 3.2).
+gradients overflow is left out and halves it, many good steps in a row double it (Micikevicius et al., "Mixed
+precision training", arXiv 1710.03740, section 3.2).
 """
 
 from __future__ import annotations

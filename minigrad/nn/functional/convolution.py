@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ...autocast import for_products
 from ...autograd import apply, records
 from ...kernels.conv2d import Conv2dProblem
 from ...kernels.errors import ShapeError
@@ -46,6 +47,7 @@ def conv2d(
         MinigradError: if there is no such activation.
     """
     known_activation("conv2d", activation)
+    input, weight, bias = for_products(input), for_products(weight), for_products(bias)
     dtype = same_dtype("conv2d", {"bias": bias}, input=input, weight=weight)
     groups = integer("conv2d", "groups", groups)
     _check_filter("conv2d", weight, bias, 0, 1)
@@ -122,6 +124,7 @@ def conv_transpose2d(
         DTypeError: if the dtypes differ or are not real.
     """
     name = "conv_transpose2d"
+    input, weight, bias = for_products(input), for_products(weight), for_products(bias)
     dtype = same_dtype(name, {"bias": bias}, input=input, weight=weight)
     groups = integer(name, "groups", groups)
     _check_filter(name, weight, bias, 1, groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...autocast import for_products
 from ...kernels.errors import ShapeError
 from ...tensor import Tensor
 from .arguments import same_dtype
@@ -14,6 +15,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ShapeError: if the shapes do not fit.
         DTypeError: if the dtypes differ.
     """
+    input, weight, bias = for_products(input), for_products(weight), for_products(bias)
     same_dtype("linear", {"bias": bias}, input=input, weight=weight)
     if weight.ndim != 2 or input.ndim < 1 or input.shape[-1] != weight.shape[1]:
         raise ShapeError(f"linear: input {input.shape} does not fit weight {weight.shape} (outputs, inputs)")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...autocast import for_sums
 from ...autograd import apply
 from ...kernels.arrays import dtype_name
 from ...kernels.cross_entropy import CrossEntropyProblem
@@ -65,6 +66,7 @@ def cross_entropy(
         raise MinigradError(f"{name}: ignore_index must be an integer, got {ignore_index!r}")
     real(input, name)
     a_tensor(name, "the targets", target)
+    input = for_sums(input)
     axis = 0 if input.ndim == 1 else 1
     classes = input.shape[axis] if input.ndim else 0
     if weight is not None and a_tensor(name, "weight", weight).shape != (classes,):

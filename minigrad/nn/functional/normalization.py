@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from ... import random
+from ...autocast import is_sixteen_bits
 from ...autograd import apply
 from ...kernels.arrays import dtype_name
 from ...kernels.batch_norm import BatchNormProblem
@@ -14,6 +15,7 @@ from ...kernels.errors import MinigradError, ShapeError
 from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
 from ...ops.dropout import Dropout
+from ...ops.elementwise import of_dtype
 from ...tensor import Tensor
 from .arguments import four, integer, known_activation, number, real, same_dtype, switch
 
@@ -34,7 +36,7 @@ def batch_norm(
     y = weight * (x - mean) / sqrt(variance + eps) + bias (Ioffe and Szegedy, arXiv 1502.03167, algorithm 1)
 
     Args:
-        input: (N, C) or (N, C, ...).
+        input: (N, C) or (N, C, ...). Where it has 16 bits, everything else may be, and statistics are, float32.
         running_mean, running_var: (C,). In training they move towards the batch's statistics (the
             variance with n - 1) by `momentum`, in place; in evaluation they are what is normalised by.
             Both may be None, and then the batch's statistics always are.
@@ -49,8 +51,9 @@ def batch_norm(
     """
     name = "batch_norm"
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    dtype = same_dtype(name, given, input=input)
-    real(input, name)
+    wide = "float32" if is_sixteen_bits(real(input, name)) else None  # what may differ from the input
+    narrow = {key: None if isinstance(x, Tensor) and x.dtype == wide else x for key, x in given.items()}
+    dtype = same_dtype(name, narrow, input=input)
     if momentum is None:
         raise MinigradError(
             f"{name}: momentum must be a number, not None; nn.BatchNorm2d(momentum=None) counts its steps and "
@@ -69,9 +72,9 @@ def batch_norm(
             raise ShapeError(f"{name}: {key} has shape {value.shape}, input {input.shape} needs ({channels},)")
     x = _as_images(input)
     problem = BatchNormProblem(four(x), eps, activation == "relu", dtype)
-    xp = x.xp
-    scale = Tensor(xp.ones(channels, x.dtype)) if weight is None else weight
-    shift = Tensor(xp.zeros(channels, x.dtype)) if bias is None else bias
+    xp, statistics = x.xp, problem.statistics_dtype
+    scale = Tensor(xp.ones(channels, statistics)) if weight is None else of_dtype(weight, statistics)
+    shift = Tensor(xp.zeros(channels, statistics)) if bias is None else of_dtype(bias, statistics)
     if training or running_mean is None or running_var is None:
         count = input.size // max(1, channels)
         if training and count < 2:
@@ -85,7 +88,8 @@ def batch_norm(
             _move(running_mean, function.mean, momentum)
             _move(running_var, function.variance * (count / (count - 1)), momentum)
     else:
-        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, running_mean, running_var)
+        moments = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
+        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *moments)
     return y if input.ndim == 4 else y.reshape(input.shape)
 
 
