@@ -16,7 +16,7 @@ LAYERS = [
     ["minigrad.kernels"],
     ["minigrad.readers", "minigrad.tensor", "minigrad.autograd", "minigrad.backpropagation"],
     ["minigrad.third_party"],
-    ["minigrad.device", "minigrad.creation", "minigrad.random", "minigrad.gradcheck"],
+    ["minigrad.autocast", "minigrad.device", "minigrad.creation", "minigrad.random", "minigrad.gradcheck"],
     ["minigrad.ops"],
     ["minigrad.nn.functional"],
     ["minigrad.nn", "minigrad.optim"],

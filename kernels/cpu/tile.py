@@ -35,9 +35,9 @@ def _tile_intrinsic(columns: int) -> Any:
     tile_cells = [(row, column) for row in range(TILE_ROWS) for column in range(columns)]
 
     @intrinsic
-    def tile(
+    def tile(  # type: ignore[no-untyped-def]
         typing, like, taps, depth, a_list, a_offset, a_step, b, start, initial, relu, c_list, c_offset, lanes
-    ):  # type: ignore[no-untyped-def]
+    ):
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             _, taps, depth, a_list, a_offset, a_step, b, start, initial, relu, c_list, c_offset, lanes = arguments
             vectors = Vectors(builder, element_type(like))

@@ -99,12 +99,14 @@ def _resumed_name(arguments: argparse.Namespace) -> str | None:
 def _prepared(config: TrainConfig) -> tuple[TrainConfig, ImageDataset, Module]:
     """The data and the model of a run, and its configuration with what they and this machine settle."""
     from minigrad import manual_seed, models
+    from minigrad.train.precision import require_precision
 
     from .data import open_data
     from .machine import apply_settings, choose_device
 
     threads = apply_settings(config.kernels, config.threads)
     device = choose_device(config.device)
+    require_precision(config.precision, device)
     dataset = open_data(config.data, config.data_dir, config.size)
     manual_seed(config.seed)
     model = models.build(config.model, num_classes=len(dataset.class_names))

@@ -12,7 +12,7 @@ The folded filter is kept, with the form in which kernels read it, until a numbe
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -69,7 +69,7 @@ def _folds(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
 def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
     assert norm.running_mean is not None and norm.running_var is not None
     numbers = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    arrays = [None if t is None else t.data for t in numbers]
+    arrays: list[Any] = [None if t is None else t.data for t in numbers]
     source = (*fingerprint(*[a for a in arrays if a is not None]), norm.eps)
     kept = _kept.get(conv)
     if kept is None or kept.source != source:

@@ -23,9 +23,11 @@ class MatMul(Function):
 
     def forward(self, a: Array, b: Array) -> Array:
         try:
-            return array_module(a).matmul(a, b)
+            product = array_module(a).matmul(a, b)
         except ValueError as error:
             raise ShapeError(f"matmul: shapes {a.shape} and {b.shape} do not fit together") from error
+        # NumPy sums products of bfloat16 in float32, and leaves them there.
+        return product.astype(a.dtype) if a.dtype == b.dtype != product.dtype else product
 
     def backward(self, gradient: Tensor) -> list[Tensor | None]:
         a, b = self.inputs

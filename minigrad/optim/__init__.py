@@ -2,7 +2,7 @@
 
 from .adam import Adam, AdamW
 from .averaging import ExponentialMovingAverage, PolyakAverage, WeightAverage
-from .clipping import clip_grad_norm_, clip_grad_value_
+from .clipping import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .optimizer import Optimizer, OptimizerStateError
 from .rmsprop import RMSprop
 from .schedules import (
@@ -37,4 +37,5 @@ __all__ = [
     "WeightAverage",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "get_total_norm",
 ]

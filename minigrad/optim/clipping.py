@@ -37,6 +37,11 @@ def _norm(gradients: list[Array], norm_type: float) -> float:
     return float(sum(float((abs(g).astype("float64") ** norm_type).sum()) for g in gradients) ** (1 / norm_type))
 
 
+def get_total_norm(parameters: Tensor | Iterable[Tensor], norm_type: float = 2.0) -> float:
+    """The norm of all gradients of `parameters` as one vector; not finite if one of their elements is not."""
+    return _norm([gradient.data for gradient in _gradients(parameters)], norm_type)
+
+
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,

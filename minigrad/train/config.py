@@ -15,7 +15,8 @@ from minigrad.kernels.errors import MinigradError
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES = ("one-cycle", "cosine", "polynomial", "step", "constant")
 AVERAGES = ("none", "ema", "polyak")
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = ("auto", "cpu", "cuda", "emulated")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 # What an option that was left out becomes. A learning rate is meaningless without its optimiser.
 OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, float]] = {
@@ -95,6 +96,11 @@ class TrainConfig:
     average_decay: float = option(0.99, "average ema: how much of it each step keeps", float, metavar="X")
     seed: int = option(0, "of the weights, the order of the images, their changes and dropout", int, metavar="N")
     device: str = option("auto", "where to compute", choices=DEVICES)
+    precision: str = option(
+        "float32",
+        "of products and activations, on a GPU; weights, statistics and losses stay float32",
+        choices=PRECISIONS,
+    )
     kernels: str = option("", "kernel variants, such as conv2d=winograd|auto,concat=reference", metavar="SPEC")
     threads: int | None = option(None, "of the CPU kernels (all cores)", int, metavar="N")
     workers: int = option(0, "processes that prepare images, beside a thread", int, metavar="N")

@@ -14,7 +14,6 @@ import numpy as np
 from minigrad.autograd import no_grad
 from minigrad.creation import asarray
 from minigrad.data import Loader
-from minigrad.kernels.arrays import device_of
 from minigrad.nn import Module
 from minigrad.tensor import Tensor
 
@@ -83,8 +82,9 @@ def main_logits(outputs: Any) -> Tensor:
 
 
 def to_numpy(x: Tensor) -> np.ndarray:
-    """The values of `x` on the host."""
-    return np.asarray(x.data if device_of(x.data) == "cpu" else x.data.get())
+    """The values of `x` on the host; those of 16 bits as float32."""
+    values = np.asarray(x.numpy())
+    return values.astype(np.float32) if values.dtype.itemsize == 2 else values
 
 
 def evaluate(

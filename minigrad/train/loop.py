@@ -30,8 +30,10 @@ from .checkpoint import read_resume, require_same, write_resume, write_weights
 from .config import TrainConfig, binding_options
 from .evaluation import Evaluation, Tally, evaluate, main_logits, to_numpy
 from .interruption import Interrupted, Interruption
+from .loss_scaling import LossScale
 from .metrics import append_metrics, cut_metrics
 from .non_finite import NonFiniteError, StepStart, examined, gradients_are_finite
+from .precision import computing_in
 from .progress import Progress, Silent
 from .recipe import make_average, make_optimizer, make_schedule
 from .run_folder import RunFolder
@@ -83,6 +85,7 @@ class Training:
         self.optimizer = make_optimizer(config, model.parameters())
         self.scheduler = Scheduler(self.optimizer, make_schedule(config, len(self.train_loader)))
         self.average = make_average(config, model)
+        self.loss_scale = LossScale() if config.precision == "float16" else None
 
         self.epoch = 0
         self.batch = 0
@@ -117,6 +120,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
+            "loss_scale": self.loss_scale.state_dict() if self.loss_scale else None,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -131,6 +135,8 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         if self.average:
             self.average.load_state_dict(state["average"])
+        if self.loss_scale:
+            self.loss_scale.load_state_dict(state["loss_scale"])
         default_generator.load_state_dict(state["random"])
         self.epoch, self.batch = state["epoch"], state["batch"]
         self.tally = Tally(**state["tally"])
@@ -205,14 +211,19 @@ class Training:
             outputs = self.model(x)
             return outputs, self.objective(outputs, targets)
 
-        with self._watched():
+        with self._watched(), computing_in(self.config.precision):
             outputs, loss = forward()
             value = float(loss.item())
             if math.isfinite(value):
-                loss.backward()
+                self._scaled(loss).backward()
+        if self.loss_scale and math.isfinite(value) and not self.loss_scale.fits(self.model.parameters()):
+            self.optimizer.zero_grad()
+            self.scheduler.step()
+            return to_numpy(main_logits(outputs))
         if not (math.isfinite(value) and gradients_are_finite(self._examined)):
             found = f"loss {value:g}" if not math.isfinite(value) else "a gradient that is not finite"
-            cause = start.cause(lambda: forward()[1].backward())
+            with computing_in(self.config.precision):
+                cause = start.cause(lambda: self._scaled(forward()[1]).backward())
             raise NonFiniteError(f"{found} {self._position()}: {cause}; {self._saved()}")
         average_gradients(self.world, self.model.parameters())
         if self.config.clip_norm is not None:
@@ -223,6 +234,9 @@ class Training:
         if self.average:
             self.average.update()
         return to_numpy(main_logits(outputs))
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return self.loss_scale.scaled(loss) if self.loss_scale else loss
 
     def _watched(self) -> AbstractContextManager[None]:
         return detect_anomaly() if self.config.detect_anomaly else nullcontext()
@@ -260,7 +274,7 @@ class Training:
         return evaluation
 
     def _evaluate(self) -> Evaluation:
-        with self._averaged():
+        with self._averaged(), computing_in(self.config.precision):
             return evaluate(self.model, self.test_loader, self.device, self.world, self._obey_interruption)
 
     def _averaged(self) -> AbstractContextManager[Any]:

@@ -8,10 +8,12 @@ precision training", arXiv 1710.03740, section 3.2).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minigrad.kernels.errors import MinigradError
+from minigrad.optim import get_total_norm
 from minigrad.tensor import Tensor
 
 FIRST = 2.0**16
@@ -34,24 +36,22 @@ class LossScale:
     def scaled(self, loss: Tensor) -> Tensor:
         return loss * self.factor
 
-    def unscale(self, parameters: Iterable[Tensor]) -> None:
-        """Divide all gradients by the factor, in place."""
+    def fits(self, parameters: Iterable[Tensor]) -> bool:
+        """Divide all gradients by the factor, in place; False where they overflowed, and the factor is halved.
+
+        Where the factor is the smallest already, it cannot be the cause: what is not finite goes through.
+        """
+        parameters = list(parameters)
+        if self.factor > SMALLEST and not math.isfinite(get_total_norm(parameters)):
+            self.factor, self.steps = self.factor / 2, 0
+            return False
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad.data *= 1.0 / self.factor
-                parameter.grad.note_change("LossScale.unscale()")
-
-    def succeeded(self) -> None:
-        """The gradients of a step were finite."""
+                parameter.grad.note_change("LossScale.fits()")
         self.steps += 1
         if self.steps >= GROWS_AFTER:
             self.factor, self.steps = min(LARGEST, 2 * self.factor), 0
-
-    def overflowed(self) -> bool:
-        """The gradients of a step were not finite; False where a smaller factor can no longer be the cure."""
-        if self.factor <= SMALLEST:
-            return False
-        self.factor, self.steps = self.factor / 2, 0
         return True
 
     def state_dict(self) -> dict[str, Any]:

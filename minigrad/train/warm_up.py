@@ -24,6 +24,7 @@ from minigrad.random import default_generator
 from minigrad.tensor import Tensor
 
 from .config import TrainConfig
+from .precision import computing_in
 from .recipe import make_optimizer
 
 Objective = Callable[[Any, Tensor], Tensor]
@@ -98,7 +99,7 @@ def _step(
     images = asarray(noise.transpose(0, 3, 1, 2), device=device)
     labels = asarray(np.arange(n, dtype=np.int64) % classes, device=device)
     optimizer = make_optimizer(config, model.parameters())
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), computing_in(config.precision):
         model.train()
         objective(model(images), labels).backward()
         if config.clip_norm is not None:

@@ -1,0 +1,35 @@
+"""The precision that a run computes in: what `--precision` means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from minigrad.autocast import autocast
+from minigrad.kernels.registry import use_kernels
+
+from .config import ConfigError
+
+# The kernels that multiply float32 numbers rounded to tf32 (10 bits of fraction); sums are float32.
+TENSOR_CORE_KERNELS = ("implicit_gemm_tensor_core", "auto")
+
+
+@contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Compute convolutions and linear layers in `precision`, one of `config.PRECISIONS`, inside a `with` block."""
+    if precision == "float32":
+        yield
+    elif precision == "tf32":
+        with use_kernels(conv2d=TENSOR_CORE_KERNELS, matmul=TENSOR_CORE_KERNELS):
+            yield
+    else:
+        with autocast(precision):
+            yield
+
+
+def require_precision(precision: str, device: str) -> None:
+    """Raise a ConfigError where `device` has no kernels for `precision`."""
+    if precision != "float32" and device == "cpu":
+        raise ConfigError(
+            f"--precision {precision} needs --device cuda or emulated: the kernels of the CPU compute in float32"
+        )
