@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays import Array, array_module
-from ..cuda.buffers import channels_last, empty, empty_channels_last, pixel_distance, vector_width
+from ..arrays import Array
+from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance, vector_width
 from ..cuda.launch import REAL, CudaKernel, CudaSource
 from . import backward_training, forward_evaluation, forward_training
 from .problem import BatchNormProblem
@@ -72,10 +72,6 @@ def _number(problem: BatchNormProblem) -> type[np.floating]:
     return np.float64 if problem.statistics_dtype == "float64" else np.float32
 
 
-def _contiguous(*arrays: Array) -> list[Array]:
-    return [array_module(array).ascontiguousarray(array) for array in arrays]
-
-
 def _floor(problem: BatchNormProblem) -> np.floating:
     return _number(problem)(0 if problem.relu else -np.inf)
 
@@ -112,7 +108,7 @@ def forward_training_rows(
             inverse_std,
         ),
     )
-    parameters = _contiguous(weight, bias)
+    parameters = [contiguous(weight), contiguous(bias)]
     plan.kernel("normalise_rows", problem)(
         plan.grid, plan.block, *rows, mean, inverse_std, *parameters, _floor(problem), y
     )
@@ -127,7 +123,7 @@ def forward_evaluation_rows(
     y = empty_channels_last(problem.shape, x.dtype, like=x)
     plan = _plan(problem, x, y)
     rows = x, np.int32(pixel_distance(x)), *_sizes(problem)
-    by_channel = _contiguous(mean, variance, weight, bias)
+    by_channel = [contiguous(array) for array in (mean, variance, weight, bias)]
     constants = np.float64(problem.epsilon), _floor(problem)
     plan.kernel("evaluate_rows", problem)(plan.grid, plan.block, *rows, *by_channel, *constants, y)
     return y
@@ -148,7 +144,7 @@ def backward_training_rows(
     gx = empty_channels_last(problem.shape, gy.dtype, like=gy)
     plan = _plan(problem, gy, x, gx)
     rows = gy, np.int32(pixel_distance(gy)), x, np.int32(pixel_distance(x)), *_sizes(problem)
-    by_channel = _contiguous(mean, inverse_std, weight, bias)
+    by_channel = [contiguous(array) for array in (mean, inverse_std, weight, bias)]
     partial = empty((plan.grid[1], channels, 2), number, like=x)
     plan.kernel("gradient_sums", problem)(
         plan.grid,

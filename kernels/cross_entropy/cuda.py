@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, array_module
-from ..cuda.buffers import empty
+from ..arrays import Array
+from ..cuda.buffers import contiguous, empty
 from ..cuda.launch import REAL, CudaKernel, CudaSource
 from . import forward, input_gradient
 from .problem import CrossEntropyProblem
@@ -32,7 +32,7 @@ def _prepared(*arrays: Array) -> list[Array]:
     *reals, targets = arrays
     if targets.dtype.name not in TARGET:
         targets = targets.astype("int64")
-    return [array_module(array).ascontiguousarray(array) for array in (*reals, targets)]
+    return [contiguous(array) for array in (*reals, targets)]
 
 
 def _kernel(name: str, problem: CrossEntropyProblem, targets: Array) -> CudaKernel:

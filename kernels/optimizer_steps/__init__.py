@@ -1,9 +1,9 @@
 """One optimiser step over all parameters at once, in place, and the norm that gradient clipping needs.
 
-    sgd(problem, parameters, gradients, momenta, learning_rate, steps)
-    adam(problem, parameters, gradients, first_moments, second_moments, learning_rate, steps)
-    rmsprop(problem, parameters, gradients, square_averages, momenta, gradient_averages, learning_rate)
-    squared_norm(problem, gradients) -> float     sum of the squares of all elements, accumulated in float64
+    sgd(problem, parameters, gradients, momenta, learning_rate, steps, norm=None)
+    adam(problem, parameters, gradients, first_moments, second_moments, learning_rate, steps, norm=None)
+    rmsprop(problem, parameters, gradients, square_averages, momenta, gradient_averages, learning_rate, norm=None)
+    squared_norm(problem, gradients) -> norm     sum of the squares of all elements, accumulated in float64
 
 Every argument but the last ones is a list of arrays of `problem.dtype`, one array a parameter and all
 of one parameter's arrays of one shape, of any strides; at least one parameter. Parameters and the
@@ -12,7 +12,9 @@ without momentum, gradient averages where not centred) is an empty list; state s
 
 learning_rate is a float and may change from step to step; `steps[i]` counts parameter i's steps from 1,
 this one included (an integer each, since a parameter that had no gradient for a while has made
-fewer). What never changes is in the problem, because the choice of a variant is remembered by problem.
+fewer). `norm` is one float64 number on the device of the gradients, a scalar or an array without axes, as
+`squared_norm` gives it: where it is not finite, the step changes nothing, and on a GPU nobody has to wait for
+it. What never changes is in the problem, because the choice of a variant is remembered by problem.
 
 The formulas are those of `torch.optim`, with g the gradient (its negative with `maximize`) and p the
 parameter:
@@ -36,7 +38,7 @@ adam = Operation("adam_step", family="optimizer_steps")
 rmsprop = Operation("rmsprop_step", family="optimizer_steps")
 squared_norm = Operation("squared_norm", family="optimizer_steps")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
 __all__ = [
     "AdamProblem",
@@ -45,6 +47,7 @@ __all__ = [
     "SquaredNormProblem",
     "adam",
     "cpu",
+    "cuda",
     "reference",
     "rmsprop",
     "sgd",

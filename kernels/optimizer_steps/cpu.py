@@ -25,6 +25,7 @@ from ..cpu.tasks import task_kernel
 from . import adam, rmsprop, sgd, squared_norm
 from .pointers import elements
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from .reference import is_finite
 
 Arrays = Sequence[Array]
 CHUNK = 1 << 14
@@ -135,7 +136,10 @@ def sgd_chunks(
     momenta: Arrays,
     learning_rate: float,
     steps: Sequence[int],
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, momenta)
     # The step is along of_gradient * gradient + of_buffer * buffer; without momentum the buffer is the gradient.
@@ -159,7 +163,10 @@ def adam_chunks(
     second_moments: Arrays,
     learning_rate: float,
     steps: Sequence[int],
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, first_moments, second_moments)
     b1, b2 = problem.betas
@@ -184,7 +191,10 @@ def rmsprop_chunks(
     momenta: Arrays,
     gradient_averages: Arrays,
     learning_rate: float,
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, square_averages, momenta, gradient_averages)
     of_gradient = 1 - problem.alpha if problem.centered else 0.0
@@ -195,8 +205,8 @@ def rmsprop_chunks(
 
 
 @squared_norm.variant("chunks", device="cpu", priority=10, refuses=refuses_other_than_floats)
-def squared_norm_chunks(problem: SquaredNormProblem, gradients: Arrays) -> float:
+def squared_norm_chunks(problem: SquaredNormProblem, gradients: Arrays) -> np.float64:
     step = _Step(gradients)
     sums = np.empty(len(step.chunks))
     _squares(len(step.chunks), np.empty(0, problem.dtype), step.chunks, step.addresses, sums)
-    return float(sums.sum())
+    return sums.sum()

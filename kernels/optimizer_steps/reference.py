@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import repeat
 
@@ -10,6 +11,11 @@ from . import adam, rmsprop, sgd, squared_norm
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 Arrays = Sequence[Array]
+
+
+def is_finite(norm: Array | None) -> bool:
+    """Whether the gradients whose squared norm this is may be followed; so if nobody has asked for it."""
+    return norm is None or math.isfinite(norm)
 
 
 def _direction(problem: SgdProblem | AdamProblem | RmspropProblem, p: Array, g: Array) -> Array:
@@ -27,7 +33,10 @@ def sgd_reference(
     momenta: Arrays,
     learning_rate: float,
     steps: Sequence[int],
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     momentum = problem.momentum
     for p, g, buffer, step in zip(parameters, gradients, momenta or repeat(None), steps, strict=False):
         g = _direction(problem, p, g)
@@ -46,7 +55,10 @@ def adam_reference(
     second_moments: Arrays,
     learning_rate: float,
     steps: Sequence[int],
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     b1, b2 = problem.betas
     for p, g, m, v, step in zip(parameters, gradients, first_moments, second_moments, steps, strict=True):
         g = _direction(problem, p, g)
@@ -67,7 +79,10 @@ def rmsprop_reference(
     momenta: Arrays,
     gradient_averages: Arrays,
     learning_rate: float,
+    norm: Array | None = None,
 ) -> None:
+    if not is_finite(norm):
+        return
     alpha = problem.alpha
     state = zip(square_averages, momenta or repeat(None), gradient_averages or repeat(None), strict=False)
     for p, g, (v, buffer, average) in zip(parameters, gradients, state, strict=True):
@@ -85,5 +100,5 @@ def rmsprop_reference(
 
 
 @squared_norm.variant("reference", device="any")
-def squared_norm_reference(problem: SquaredNormProblem, gradients: Arrays) -> float:
-    return sum(float((array_module(g).square(g, dtype="float64")).sum()) for g in gradients)
+def squared_norm_reference(problem: SquaredNormProblem, gradients: Arrays) -> Array:
+    return sum(array_module(g).square(g, dtype="float64").sum() for g in gradients)

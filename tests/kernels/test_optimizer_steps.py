@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of, without_compiler
 from minigrad.kernels import optimizer_steps
 from minigrad.kernels.errors import MinigradError
 from minigrad.kernels.optimizer_steps import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
@@ -45,6 +47,11 @@ rmsprops = st.fixed_dictionaries(
 )
 SHAPES = [(3, 4), (5,), (2, 3, 1, 2), ()]
 LARGE = 40_000  # more than two chunks of the compiled steps
+STEPS: dict[str, tuple[Any, int, tuple[Any, ...]]] = {  # problem, arrays a parameter, what follows the arrays
+    "sgd_step": (SgdProblem(momentum=0.9), 3, (0.1, [1] * 5)),
+    "adam_step": (AdamProblem(), 4, (0.1, [1] * 5)),
+    "rmsprop_step": (RmspropProblem(momentum=0.9, centered=True), 5, (0.1,)),
+}
 
 
 def random(seed: int, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
@@ -163,6 +170,18 @@ def test_every_variant_of_rmsprop(
     assert_variant_matches_oracle(operation, variant, problem, (p, g, squares, *used, 0.1), in_place=True)
 
 
+@without_compiler
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("operation", [optimizer_steps.sgd, optimizer_steps.adam, optimizer_steps.rmsprop])
+def test_parameters_of_16_bits_are_computed_with_in_32(operation: Any, dtype: str) -> None:
+    """Each array is rounded once."""
+    problem, count, last = STEPS[operation.name]
+    drawn = lists(0, count, "float32", "contiguous")
+    arrays = [[array.astype(np.dtype(dtype)) for array in group] for group in drawn]
+    problem = replace(problem, dtype=dtype)
+    assert_variant_matches_oracle(operation, "multi_tensor", problem, (*arrays, *last), in_place=True)
+
+
 @every_variant(optimizer_steps.squared_norm)
 @pytest.mark.parametrize("layout", ["contiguous", "strided"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -174,10 +193,30 @@ def test_every_variant_of_the_squared_norm(operation: Any, variant: str, layout:
 
 @every_variant(optimizer_steps.squared_norm)
 def test_the_squared_norm_does_not_overflow_in_float32(operation: Any, variant: str) -> None:
+    gradients = on_device_of(operation, variant, [np.full(3, 1e30, np.float32)])
     with use_kernels(optimizer_steps=variant):
-        norm = operation(SquaredNormProblem(), [np.full(3, 1e30, np.float32)])
-    assert isinstance(norm, float)
-    assert norm == pytest.approx(3e60, rel=1e-6)  # 1e30 rounded to float32
+        norm = operation(SquaredNormProblem(), gradients)
+    assert norm.dtype == np.float64
+    assert float(norm) == pytest.approx(3e60, rel=1e-6)  # 1e30 rounded to float32
+
+
+every_step = every_variant(optimizer_steps.sgd, optimizer_steps.adam, optimizer_steps.rmsprop)
+
+
+@every_step
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_step_whose_gradients_are_not_finite_changes_nothing(operation: Any, variant: str, bad: float) -> None:
+    problem, count, last = STEPS[operation.name]
+    arrays = on_device_of(operation, variant, lists(0, count, "float32", "contiguous"))
+    arrays[1][-1][LARGE - 1] = bad
+    before = [[np.array(array) for array in group] for group in arrays]
+    with use_kernels(optimizer_steps=variant):
+        norm = optimizer_steps.squared_norm(SquaredNormProblem(), arrays[1])
+        operation(problem, *arrays, *last, norm)
+        np.testing.assert_equal([[np.array(array) for array in group] for group in arrays], before)
+        arrays[1][-1][LARGE - 1] = 1
+        operation(problem, *arrays, *last, optimizer_steps.squared_norm(SquaredNormProblem(), arrays[1]))
+    assert not np.array_equal(arrays[0][-1], before[0][-1])
 
 
 def test_what_does_not_go_together_is_said_with_its_values() -> None:
