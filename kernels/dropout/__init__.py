@@ -21,6 +21,6 @@ from .problem import DropoutProblem
 
 forward = Operation("dropout")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operation above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operation above)
 
-__all__ = ["DropoutProblem", "cpu", "forward", "reference"]
+__all__ = ["DropoutProblem", "cpu", "cuda", "forward", "reference"]

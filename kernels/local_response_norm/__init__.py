@@ -18,6 +18,6 @@ from .problem import LocalResponseNormProblem
 forward = Operation("local_response_norm_forward", family="local_response_norm")
 input_gradient = Operation("local_response_norm_input_gradient", family="local_response_norm")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["LocalResponseNormProblem", "cpu", "forward", "input_gradient", "reference"]
+__all__ = ["LocalResponseNormProblem", "cpu", "cuda", "forward", "input_gradient", "reference"]

@@ -6,6 +6,7 @@ mask again, and a resumed run goes on exactly where it stopped.
 
     words(seed, first_block, blocks, xp) -> (blocks, 4) uint32     `reference.py`, whole arrays
     block(counter words, key words)      -> four uint32            `cpu.py`, for compiled loops
+    philox(seed, block number)           -> four unsigned          `philox.cuh`, for CUDA kernels
 
 The counter is (block number, 0) in 64-bit halves, the key is the seed; both are taken modulo 2**64.
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import (
+    assert_variant_matches_oracle,
+    every_variant,
+    lay_out,
+    on_device_of,
+    without_compiler,
+)
 from minigrad.kernels import dropout, philox
 from minigrad.kernels.dropout import DropoutProblem
 from minigrad.kernels.errors import MinigradError
@@ -79,16 +86,38 @@ def test_every_variant_is_the_definition(
 def test_the_mask_does_not_depend_on_the_layout(operation: Any, variant: str, layout: str) -> None:
     x = np.random.default_rng(0).standard_normal((2, 5, 3, 7)).astype(np.float32)
     problem = DropoutProblem(x.shape, 0.4)
+    other, contiguous = on_device_of(operation, variant, (lay_out(x, layout), x))
     with use_kernels(dropout=variant):
-        np.testing.assert_array_equal(operation(problem, lay_out(x, layout), 1, 2), operation(problem, x, 1, 2))
+        np.testing.assert_array_equal(operation(problem, other, 1, 2), operation(problem, contiguous, 1, 2))
+
+
+@every_variant(dropout.forward)
+@pytest.mark.parametrize("start", [1, 2])
+def test_an_array_may_begin_anywhere(operation: Any, variant: str, start: int) -> None:
+    x, problem = np.random.default_rng(0).standard_normal(46).astype(np.float32), DropoutProblem((43,), 0.4)
+    (memory,) = on_device_of(operation, variant, (x,))
+    with use_kernels(dropout=variant):
+        y = operation(problem, memory[start : start + 43], 5, 6)
+    with use_kernels(dropout="reference"):
+        np.testing.assert_array_equal(y, dropout.forward(problem, x[start : start + 43], 5, 6))
+
+
+@without_compiler
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_the_mask_is_the_same_in_16_bits(dtype: str) -> None:
+    x = np.random.default_rng(0).standard_normal((9, 7)).astype(np.dtype(dtype))
+    assert_variant_matches_oracle(
+        dropout.forward, "four_a_thread", DropoutProblem(x.shape, 0.4, dtype), (x, 2**40 + 1, 2**64 - 3)
+    )
 
 
 @every_variant(dropout.forward)
 def test_the_mask_is_made_of_the_words_in_order(operation: Any, variant: str) -> None:
     """Element i is kept where word i % 4 of block offset + i // 4 is at least the probability."""
     problem = DropoutProblem((7, 30), 0.3)
+    (x,) = on_device_of(operation, variant, (np.ones(problem.shape, np.float32),))
     with use_kernels(dropout=variant):
-        y = operation(problem, np.ones(problem.shape, np.float32), 11, 1000)
+        y = operation(problem, x, 11, 1000)
     words = philox.words(11, 1000, problem.blocks).ravel()[: problem.size].astype(float)
     expected = np.where(words / 2**32 >= 0.3, np.float32(1 / 0.7), np.float32(0))
     np.testing.assert_array_equal(y.ravel(), expected)
@@ -97,8 +126,9 @@ def test_the_mask_is_made_of_the_words_in_order(operation: Any, variant: str) ->
 @every_variant(dropout.forward)
 def test_the_mean_is_kept_and_the_rate_is_right(operation: Any, variant: str) -> None:
     problem = DropoutProblem((1000, 1000), 0.2, "float64")
+    (x,) = on_device_of(operation, variant, (np.ones(problem.shape),))
     with use_kernels(dropout=variant):
-        y = operation(problem, np.ones(problem.shape), 3, 0)
+        y = operation(problem, x, 3, 0)
     # A million draws: the standard deviation of the rate is 4e-4; five of them.
     assert abs((y == 0).mean() - 0.2) < 2e-3
     assert abs(y.mean() - 1) < 2.5e-3
@@ -106,7 +136,7 @@ def test_the_mean_is_kept_and_the_rate_is_right(operation: Any, variant: str) ->
 
 @every_variant(dropout.forward)
 def test_nan_is_not_hidden_by_being_dropped(operation: Any, variant: str) -> None:
-    x = np.full((4, 5), np.nan, np.float32)
+    (x,) = on_device_of(operation, variant, (np.full((4, 5), np.nan, np.float32),))
     with use_kernels(dropout=variant):
         assert np.isnan(operation(DropoutProblem(x.shape, 0.5), x, 0, 0)).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,14 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import (
+    LAYOUTS,
+    assert_variant_matches_oracle,
+    every_variant,
+    lay_out,
+    on_device_of,
+    without_compiler,
+)
 from minigrad.kernels import local_response_norm
 from minigrad.kernels.errors import ShapeError
 from minigrad.kernels.local_response_norm import LocalResponseNormProblem
@@ -71,10 +79,24 @@ def test_every_variant_is_the_definition(
     assert_variant_matches_oracle(operation, variant, problem, arrays)
 
 
+@without_compiler
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(2, 64, 7, 5), (1, 1100, 2, 1)])
+@pytest.mark.parametrize("operation", [local_response_norm.forward, local_response_norm.input_gradient])
+def test_activations_of_16_bits_and_more_channels_than_a_block_has_threads(
+    operation: Any, shape: tuple[int, int, int, int], dtype: str
+) -> None:
+    problem = LocalResponseNormProblem(shape, 5, 0.1, dtype=dtype)
+    count = 2 if operation is local_response_norm.input_gradient else 1
+    arrays = [random(i, shape).astype(np.dtype(dtype)) for i in range(count)]
+    assert_variant_matches_oracle(operation, "pixels", problem, arrays)
+
+
 @every_variant(local_response_norm.forward)
 def test_an_infinite_channel_spoils_only_its_neighbours(operation: Any, variant: str) -> None:
     x = random(0, (1, 20, 2, 2), "float32")
     x[0, 9, 0, 0] = np.inf
+    (x,) = on_device_of(operation, variant, (x,))
     with use_kernels(local_response_norm=variant), np.errstate(invalid="ignore"):
         y = operation(LocalResponseNormProblem(x.shape, 5), x)
     assert np.isfinite(np.delete(y, 9, axis=1)).all()
