@@ -36,6 +36,18 @@ def device_of(array: Array) -> str:
     return "cpu" if library is np else "emulated" if library is emulated_numpy else "cuda"
 
 
+def on_host(array: Array) -> np.ndarray:
+    """`array` as an ordinary NumPy array: itself on the CPU, a copy from another device.
+
+    CuPy refuses `np.asarray` of its arrays, so that no copy is made unnoticed. What lies channels-last stays so.
+    """
+    if device_of(array) == "cpu":
+        return np.asarray(array)
+    if array.ndim == 4 and is_channels_last(array):
+        return array.transpose(0, 2, 3, 1).get().transpose(0, 3, 1, 2)
+    return array.get()
+
+
 @functools.cache
 def dtype_name(dtype: np.dtype) -> str:
     """`dtype.name`, which NumPy puts together anew, in microseconds, each time it is asked."""

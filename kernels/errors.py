@@ -15,6 +15,10 @@ class DTypeError(MinigradError, TypeError):
     """A data type that the operation has no meaning for."""
 
 
+class DeviceError(MinigradError, RuntimeError):
+    """A device that does not exist, or not on this machine, or arrays that lie on different ones."""
+
+
 class KernelError(MinigradError, RuntimeError):
     """A kernel variant that is unknown, or that cannot run the given problem."""
 

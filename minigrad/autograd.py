@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from .kernels.arrays import Array
-from .kernels.errors import MinigradError
+from .kernels.errors import DeviceError, MinigradError
 from .readers import owner
 from .tensor import Tensor, is_floating
 
@@ -225,6 +225,18 @@ def hook(*hooks: Hook) -> Iterator[None]:
             active_hooks.remove(item)
 
 
+def _check_devices(function: Function, inputs: tuple[Any, ...]) -> None:
+    """Raise a DeviceError if the Tensors among `inputs` lie on different devices."""
+    tensors = [x for x in inputs if isinstance(x, Tensor)]
+    devices = sorted({x.device for x in tensors})
+    if len(devices) > 1:
+        given = ", ".join(f"{x.shape} on {x.device}" for x in tensors)
+        raise DeviceError(
+            f"{function.name}: its operands lie on different devices ({given}); "
+            f"move one with .to({devices[0]!r}) or .to({devices[1]!r})"
+        )
+
+
 def apply(function: Function, *inputs: Any) -> Tensor:
     """The single dispatch point: run a Function forward, and record it where a gradient will be wanted.
 
@@ -232,7 +244,10 @@ def apply(function: Function, *inputs: Any) -> Tensor:
     """
     for item in active_hooks:
         item.before_forward(function, inputs)
-    result = function.forward(*[x.data if isinstance(x, Tensor) else x for x in inputs])
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    if len(arrays) > 1 and len({type(array) for array in arrays if hasattr(array, "strides")}) > 1:
+        _check_devices(function, inputs)
+    result = function.forward(*arrays)
     output = Tensor(result)
     for x in inputs:
         if isinstance(x, Tensor) and owner(x.data) is owner(output.data):

@@ -6,8 +6,11 @@ import heapq
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from .autograd import Edge, Function, Gradient, GraphError, active_hooks, edge_of, set_grad_enabled
-from .kernels.errors import ShapeError
+from .kernels.arrays import Array
+from .kernels.errors import DeviceError, ShapeError
 from .readers import owner
 from .tensor import Tensor
 
@@ -106,9 +109,24 @@ def _first_gradient(output: Tensor, gradient: Any) -> Tensor:
             )
         return Tensor(output.xp.ones_like(output.data))
     gradient = gradient if isinstance(gradient, Tensor) else Tensor(output.xp.asarray(gradient))
+    if gradient.device != output.device:
+        raise DeviceError(
+            f"the gradient lies on {gradient.device}, the output on {output.device}: "
+            f"move it there with .to({output.device!r})"
+        )
     if gradient.shape != output.shape:
         raise ShapeError(f"the gradient has shape {gradient.shape}, the output {output.shape}: they must be equal")
     return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
+
+
+def _shares_elements(array: Array) -> bool:
+    """Whether some of its elements are one number in memory, as `broadcast_to` makes them.
+
+    NumPy does not let such an array be written to, CuPy has no such flag.
+    """
+    if isinstance(array, np.ndarray):
+        return not array.flags.writeable
+    return any(stride == 0 and n > 1 for n, stride in zip(array.shape, array.strides, strict=True))
 
 
 def backward(
@@ -124,7 +142,7 @@ def backward(
         for leaf, result in reached:
             if leaf.grad is not None:
                 result = leaf.grad + result
-            elif id(owner(result.data)) in taken or not result.data.flags.writeable:
+            elif id(owner(result.data)) in taken or _shares_elements(result.data):
                 result = result.copy()
             leaf.grad = result
             taken.add(id(owner(result.data)))

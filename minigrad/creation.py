@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .device import library
+from .device import library, placed
+from .kernels.arrays import device_of, on_host
 from .kernels.errors import DTypeError, ShapeError
 from .tensor import Tensor
 
 Shape = int | Sequence[int]
+DLPACK_CUDA = (2, 13)  # kDLCUDA and kDLCUDAManaged of dlpack.h
 MOST_ELEMENTS = 1 << 59  # of 16 bytes at the most: what NumPy can address
 
 
@@ -52,7 +54,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
         data: a number, nested lists, an array or a Tensor (whose history is left behind).
         dtype: if None, arrays keep theirs; Python floats become float32, Python integers int64.
         requires_grad: whether gradients are wanted.
-        device: "cpu" or "cuda".
+        device: "cpu", "cuda" or "emulated".
 
     Raises:
         ShapeError: if nested lists have different lengths.
@@ -65,7 +67,10 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
         if not hasattr(values, "dtype"):
             values = _from_python(values)
         with np.errstate(invalid="raise"):
-            array = xp.array(values.get() if device == "cpu" and hasattr(values, "get") else values, dtype=dtype)
+            if device_of(values) == device:
+                array = xp.array(values, dtype=dtype)
+            else:
+                array = placed(np.array(on_host(values), dtype=dtype), xp)
     except ValueError as error:
         if "could not convert" in str(error):
             raise DTypeError(f"tensor: {error}") from error
@@ -80,15 +85,21 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
 def _from_python(values: Any) -> np.ndarray:
     """Lists of numbers or of Tensors; real numbers become float32, the usual dtype of weights."""
     if isinstance(values, list | tuple) and any(isinstance(v, Tensor) or hasattr(v, "dtype") for v in values):
-        return np.array([np.asarray(v) for v in values])
+        return np.array([on_host(v.data if isinstance(v, Tensor) else v) for v in values])
     array = np.array(values)
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
 
 def asarray(data: Any, dtype: Any = None, device: str | None = None) -> Tensor:
-    """A Tensor that shares the memory of `data` where it can; a Tensor comes back as it is."""
+    """A Tensor that shares the memory of `data` where it can; a Tensor comes back as it is.
+
+    Arrays of other libraries on a GPU (`__cuda_array_interface__`) are shared, too, and stay there unless `device`
+    says otherwise.
+    """
     if isinstance(data, Tensor):
         return data.to(device, dtype)
+    if device_of(data) == "cpu" and hasattr(data, "__cuda_array_interface__"):
+        return Tensor(library("cuda").asarray(data)).to(device, dtype)
     if hasattr(data, "strides") and (dtype is None or data.dtype == dtype):
         return Tensor(data).to(device)
     return tensor(data, dtype, device=device or "cpu")
@@ -103,7 +114,7 @@ def from_dlpack(x: Any) -> Tensor:
     if not hasattr(x, "__dlpack_device__"):
         raise DTypeError(f"from_dlpack: {type(x).__name__} has no __dlpack__ method; use mg.asarray")
     kind, _ = x.__dlpack_device__()
-    return Tensor(library("cuda" if int(kind) == 2 else "cpu").from_dlpack(x))
+    return Tensor(library("cuda" if int(kind) in DLPACK_CUDA else "cpu").from_dlpack(x))
 
 
 def full(

@@ -8,7 +8,9 @@ whoever has written tells those who wait, and they refuse to give gradients made
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .kernels.arrays import Array
 
@@ -46,8 +48,13 @@ def _is_waiting(reference: weakref.ref[Function]) -> Function | None:
     return None if function is None or function.freed else function
 
 
-def owner(array: Array) -> Array:
-    """The array whose memory `array` is a view of, or itself."""
+def owner(array: Array) -> Any:
+    """What stands for the memory of `array`, one object for all its views.
+
+    It is the array that this one is a view of, or itself; on a GPU the allocation.
+    """
+    if not isinstance(array, np.ndarray):
+        return array.data.mem
     while isinstance(array.base, type(array)):
         array = array.base
     return array

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .kernels.arrays import Array, array_module, device_of
+from .kernels.arrays import Array, array_module, device_of, on_host
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .readers import Readers
 
@@ -76,7 +76,7 @@ class Tensor:
 
     @property
     def device(self) -> str:
-        """`"cpu"` or `"cuda"`."""
+        """`"cpu"`, `"cuda"` or `"emulated"`."""
         return device_of(self.data)
 
     @property
@@ -118,7 +118,7 @@ class Tensor:
         the forward and the backward pass makes gradients wrong without an error. Write to a copy of it, or
         assign to the Tensor (x[index] = values), which checks.
         """
-        return self.data if self.device == "cpu" else self.data.get()
+        return self.data if self.device == "cpu" else on_host(self.data)
 
     def item(self) -> float | int | bool:
         """The single value as a Python number.
@@ -241,8 +241,8 @@ class Tensor:
                 f"cannot assign to a part of this Tensor of shape {self.shape}: {reason}. Build the new "
                 "value with where() or concat(), assign to a copy (x.detach().copy()), or assign after backward()"
             )
-        value = value.data if isinstance(value, Tensor) else value
-        index = tuple(_raw(i) for i in index) if isinstance(index, tuple) else _raw(index)
+        value = self._here(value)
+        index = tuple(self._here(i) for i in index) if isinstance(index, tuple) else self._here(index)
         try:
             self.data[index] = value
         except IndexError as error:
@@ -253,6 +253,13 @@ class Tensor:
             raise ShapeError(
                 f"cannot assign to index {index} of a Tensor of shape {self.shape}: {error}"
             ) from error
+
+    def _here(self, x: Any) -> Any:
+        """The raw array of `x`, brought to the device of this Tensor; what is no array as it is."""
+        x = x.data if isinstance(x, Tensor) else x
+        if not hasattr(x, "strides") or device_of(x) == self.device:
+            return x
+        return self.xp.asarray(on_host(x))
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients, or no longer; in place, for leaves. Returns the Tensor itself."""
@@ -324,7 +331,3 @@ class Tensor:
         def tanh(self) -> Tensor: ...
         def sigmoid(self) -> Tensor: ...
         def clip(self, min: Any = None, max: Any = None) -> Tensor: ...
-
-
-def _raw(x: Any) -> Any:
-    return x.data if isinstance(x, Tensor) else x

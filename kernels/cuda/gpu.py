@@ -27,11 +27,28 @@ def _module(source: Path, defines: tuple[tuple[str, str], ...]) -> Any:
     headers = f"-DMINIGRAD_HEADERS=0x{source_digest().hex()[:15]}"
     text = f'#line 1 "{source.name}"\n{source.read_text()}'
     try:
-        module = cupy.RawModule(code=text, options=(*options(defines), headers))
+        module = cupy.RawModule(code=text, options=(*options(defines), *_cuda_headers(), headers))
         module.compile()
     except cupy.cuda.compiler.CompileException as error:
         raise KernelError(f"{source.name} does not compile: {first_error(str(error))}") from error
+    except (ImportError, RuntimeError) as error:
+        if "nvrtc" not in str(error).lower():
+            raise
+        raise KernelError(
+            f"{source.name} cannot be compiled, as CuPy finds no NVRTC ({str(error).splitlines()[0]}): install "
+            "minigrad[cuda12] or minigrad[cuda13], which bring it, or set CUDA_PATH"
+        ) from error
     return module
+
+
+def _cuda_headers() -> tuple[str, ...]:
+    """Where the packages of NVIDIA put cuda_fp16.h; nothing where CuPy looks by itself, in CUDA_PATH."""
+    try:
+        from cuda.pathfinder import find_nvidia_header_directory
+    except ImportError:
+        return ()
+    folder = find_nvidia_header_directory("cudart")
+    return () if folder is None else (f"-I{folder}",)
 
 
 class GpuKernel:
@@ -48,13 +65,13 @@ class GpuKernel:
         self._function = _module(source, defines).get_function(name)
 
     def __call__(self, grid: Size, block: Size, arguments: Sequence[Any], shared_bytes: int) -> None:
-        from cupy.cuda.driver import CUDADriverError
+        import cupy
 
-        if shared_bytes > MOST_STATIC_SHARED:
-            self._function.max_dynamic_shared_size_bytes = shared_bytes
         try:
+            if shared_bytes > MOST_STATIC_SHARED:
+                self._function.max_dynamic_shared_size_bytes = shared_bytes
             self._function(grid, block, tuple(arguments), shared_mem=shared_bytes)
-        except CUDADriverError as error:
+        except cupy.cuda.driver.CUDADriverError as error:
             raise KernelError(
                 f"kernel {self.name} was not launched (grid {grid}, block {block}, {shared_bytes} bytes of shared "
                 f"memory): {error}"

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from minigrad.device import library
-from minigrad.kernels.conv2d import forward as conv2d_forward
+from minigrad.device import choose
 from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
-from minigrad.kernels.errors import KernelError, MinigradError
+from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import default_choices, set_default_kernels
 from minigrad.train.config import ConfigError
 
 
 def choose_device(name: str) -> str:
-    """ "cpu" or "cuda"; "auto" is a GPU where one answers and there are kernels for it.
+    """ "cpu", "cuda" or "emulated"; "auto" is a GPU where one answers.
 
     Raises:
-        DeviceError: "cuda" where there is none.
+        DeviceError: says what is missing for the one that was named.
     """
-    if name == "auto":
-        if not any(variant.device == "cuda" for variant in conv2d_forward.variants.values()):
-            return "cpu"
-        try:
-            library("cuda")
-        except MinigradError:
-            return "cpu"
-        return "cuda"
-    library(name)
-    return name
+    return choose(name)
 
 
 def apply_settings(kernels: str, threads: int | None) -> int:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ..kernels.arrays import Array
+from ..kernels.arrays import Array, on_host
 from ..kernels.errors import MinigradError
 from ..tensor import Tensor, is_floating
 
@@ -55,7 +53,9 @@ def load(owner: str, targets: Mapping[str, Tensor], values: Any, strict: bool) -
 
 def _fitting(target: Tensor, value: Any) -> Array:
     """`value` as an array that can be copied into `target`; ValueError says why not."""
-    array = np.asarray(value.detach().cpu() if hasattr(value, "cpu") else value)  # PyTorch's, from any device
+    if isinstance(value, Tensor):
+        value = value.data
+    array = on_host(value.detach().cpu() if hasattr(value, "cpu") else value)  # PyTorch's, from any device
     if array.shape != target.shape:
         raise ValueError(f"shape {array.shape}, expected {target.shape}")
     real = is_floating(array.dtype)

@@ -122,7 +122,7 @@ def _share(g: Tensor, chosen: Tensor, tied: Tensor) -> Tensor:
 
 
 def _power_by_exponent(g: Tensor, y: Tensor, a: Any, b: Any) -> Tensor:
-    base = a if isinstance(a, Tensor) else Tensor(np.asarray(a, dtype=y.dtype))
+    base = a if isinstance(a, Tensor) else Tensor(y.xp.asarray(a, dtype=y.dtype))
     zero = base == 0  # 0 ** b is flat in b > 0, though log(0) is not finite
     return g * where(zero, 0.0, y * log(where(zero, 1.0, base)))
 

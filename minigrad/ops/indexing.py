@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, apply
-from ..kernels.arrays import Array, array_module
+from ..kernels.arrays import Array, array_module, device_of, on_host
 from ..kernels.errors import DTypeError, ShapeError
-from ..tensor import Tensor
+from ..tensor import Tensor, is_floating
 from .axes import normalize_axis
 from .operands import as_tensor
+
+# The dtypes that CuPy's `add.at` takes.
+ADDED_BY_CUPY = ("float16", "float32", "float64", "int32", "uint32", "uint64")
 
 
 class Index(Function):
@@ -43,13 +46,28 @@ class IndexAdd(Function):
         result = xp.zeros(self.shape, values.dtype)
         parts = self.index if isinstance(self.index, tuple) else (self.index,)
         if any(hasattr(part, "dtype") and part.dtype.kind != "b" for part in parts):
-            xp.add.at(result, self.index, values)  # integer arrays may name an element twice
+            _add_at(result, self.index, values)
         else:
             result[self.index] = values
         return result
 
     def backward(self, gradient: Tensor) -> Tensor:
         return apply(Index(self.index), gradient)
+
+
+def _add_at(result: Array, index: Any, values: Array) -> None:
+    """Add `values` at `index`, in which integer arrays may name an element twice.
+
+    CuPy adds by atomic operations: in no fixed order, so that the last bits differ from call to call.
+    """
+    xp = array_module(result)
+    if xp.__name__ == "cupy" and result.dtype.name not in ADDED_BY_CUPY:
+        wide = np.float32 if is_floating(result.dtype) else np.float64
+        sums = xp.zeros(result.shape, wide)
+        xp.add.at(sums, index, values.astype(wide))
+        result[...] = sums
+    else:
+        xp.add.at(result, index, values)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
@@ -71,6 +89,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Tensor:
 def _integers(x: Tensor, indices: Any, name: str) -> Array:
     """Indices into `x` as a raw array; an empty list is a list of integers, too."""
     places = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
+    if device_of(places) != x.device:
+        places = x.xp.asarray(on_host(places))
     if not places.size and not hasattr(indices, "dtype"):
         places = places.astype(np.int64)
     if places.dtype.kind not in "iu":
@@ -108,17 +128,43 @@ def getitem(x: Tensor, index: Any) -> Tensor:
     Raises:
         IndexError: if an index is outside of its axis, or not an index at all.
     """
-    parts = tuple(_as_index(i) for i in index) if isinstance(index, tuple) else _as_index(index)
+    parts = tuple(_as_index(i, x) for i in index) if isinstance(index, tuple) else _as_index(index, x)
     try:
+        if x.device == "cuda":
+            check_bounds(parts, x.shape)
         return apply(Index(parts), x)
     except IndexError as error:
         raise IndexError(f"index {index} into a Tensor of shape {x.shape}: {error}") from None
 
 
-def _as_index(part: Any) -> Any:
-    """One part of an index, as NumPy takes it. The tape reads it again, so that arrays are copied."""
-    if isinstance(part, Tensor):
-        return part.data.copy()
+def _as_index(part: Any, x: Tensor) -> Any:
+    """One part of an index into `x`, as NumPy takes it. The tape reads it again, so that arrays are copied.
+
+    Arrays of another device come to that of `x`, as the places of elements do not depend on where they lie.
+    """
     if isinstance(part, list | tuple):
-        return np.array(part) if len(part) else np.zeros(0, np.int64)
-    return part.copy() if hasattr(part, "strides") else part
+        part = np.array(part) if len(part) else np.zeros(0, np.int64)
+    array = part.data if isinstance(part, Tensor) else part
+    if not hasattr(array, "strides"):
+        return part
+    return array.copy() if device_of(array) == x.device else x.xp.asarray(on_host(array))
+
+
+def check_bounds(index: Any, shape: tuple[int, ...]) -> None:
+    """Raise an IndexError if an integer array in `index` names an element outside of its axis of `shape`.
+
+    CuPy wraps such indices around, without a word; NumPy raises by itself.
+    """
+    parts = index if isinstance(index, tuple) else (index,)
+    spanned = [part.ndim if getattr(part, "dtype", None) == np.bool_ else 1 for part in parts]
+    spanned = [0 if part is None or part is Ellipsis else n for part, n in zip(parts, spanned, strict=True)]
+    axis = 0
+    for part, count in zip(parts, spanned, strict=True):
+        if part is Ellipsis:
+            axis += len(shape) - sum(spanned)
+        elif hasattr(part, "strides") and part.dtype.kind in "iu" and part.size and axis < len(shape):
+            lowest, highest = int(part.min()), int(part.max())
+            if lowest < -shape[axis] or highest >= shape[axis]:
+                wrong = lowest if lowest < -shape[axis] else highest
+                raise IndexError(f"index {wrong} is out of bounds for axis {axis} with size {shape[axis]}")
+        axis += count

@@ -13,6 +13,13 @@ from .fused import Fused
 from .indexing import take_along_axis
 
 
+def _largest(x: Array, axis: int) -> Array:
+    """The largest element along `axis`, which is kept; of no elements, zeros."""
+    if x.shape[axis] == 0:
+        return array_module(x).zeros((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
+    return x.max(axis=axis, keepdims=True)
+
+
 class Softmax(Function):
     """exp(x) / sum of exp(x) along one axis, without overflow."""
 
@@ -23,7 +30,7 @@ class Softmax(Function):
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)
-        e = xp.exp(x - x.max(axis=self.axis, keepdims=True, initial=-xp.inf))
+        e = xp.exp(x - _largest(x, self.axis))
         return e / e.sum(axis=self.axis, keepdims=True)
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -41,7 +48,7 @@ class LogSoftmax(Function):
 
     def forward(self, x: Array) -> Array:
         xp = array_module(x)
-        shifted = x - x.max(axis=self.axis, keepdims=True, initial=-xp.inf)
+        shifted = x - _largest(x, self.axis)
         return shifted - xp.log(xp.exp(shifted).sum(axis=self.axis, keepdims=True))
 
     def backward(self, gradient: Tensor) -> Tensor:

@@ -16,14 +16,16 @@ def as_operands(inputs: tuple[Any, ...], name: str) -> list[Any]:
     Raises:
         DTypeError: if there is something else; `name` is the operation that an error names.
     """
-    operands = [x if isinstance(x, Tensor | bool | int | float) else as_tensor(x, name) for x in inputs]
+    operands = [x if isinstance(x, Tensor | bool | int | float) else as_tensor(x, name, inputs) for x in inputs]
     if not any(isinstance(x, Tensor) for x in operands):
         operands[0] = as_tensor(operands[0], name)
     return operands
 
 
-def as_tensor(x: Any, name: str) -> Tensor:
+def as_tensor(x: Any, name: str, beside: tuple[Any, ...] = ()) -> Tensor:
     """A Tensor itself; an array (whose memory is shared), a number or lists of numbers as a Tensor.
+
+    Numbers and lists have no device: they go to that of the first Tensor in `beside`, or else to the CPU.
 
     Raises:
         DTypeError: if it is something else, or a list of Tensors, whose gradients would be lost.
@@ -33,7 +35,11 @@ def as_tensor(x: Any, name: str) -> Tensor:
     if isinstance(x, list | tuple) and any(isinstance(item, Tensor) and item.requires_grad for item in x):
         raise DTypeError(f"{name}: a {type(x).__name__} of Tensors would lose their gradients; stack() them first")
     try:
-        return Tensor(x if hasattr(x, "strides") else np.asarray(x))
+        if hasattr(x, "strides") and not isinstance(x, np.generic):
+            return Tensor(x)
+        values = Tensor(np.asarray(x))
+        xp = next((other.xp for other in beside if isinstance(other, Tensor)), np)
+        return values if xp is np else Tensor(xp.asarray(values.data))
     except (DTypeError, ValueError) as error:
         kind = f"{type(x).__name__} of dtype {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
         raise DTypeError(

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
-from ..kernels.arrays import Array
+from ..kernels.arrays import Array, array_module, on_host
 from ..kernels.errors import MinigradError
 from ..nn import Module
 from ..tensor import Tensor, is_floating
@@ -83,7 +81,7 @@ class WeightAverage:
         Raises:
             MinigradError: if names or shapes are not those of the module; nothing has been changed then.
         """
-        arrays: dict[str, Array] = {name: np.asarray(array) for name, array in state["averages"].items()}
+        arrays: dict[str, Array] = {name: on_host(array) for name, array in state["averages"].items()}
         wrong = sorted(
             name
             for name in arrays.keys() | self._averages.keys()
@@ -93,7 +91,7 @@ class WeightAverage:
             raise MinigradError(f"the saved average is not of this module: {', '.join(wrong)} differ")
         self.count = int(state["count"])
         for name, average in self._averages.items():
-            average[...] = arrays[name]
+            average[...] = array_module(average).asarray(arrays[name])
 
 
 class PolyakAverage(WeightAverage):

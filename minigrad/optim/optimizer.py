@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..kernels.arrays import Array
+from ..kernels.arrays import Array, on_host
 from ..kernels.errors import DTypeError, MinigradError, ShapeError
 from ..tensor import Tensor, is_floating
 
@@ -205,7 +203,7 @@ class Optimizer:
         self._state = loaded
 
     def _copied(self, name: str, value: Any, number: int, parameter: Tensor) -> Array:
-        array = np.asarray(value)
+        array = on_host(value)
         if array.shape != parameter.shape:
             raise OptimizerStateError(
                 f"{self.name}: the saved {name} of parameter {number} has shape {array.shape}, "

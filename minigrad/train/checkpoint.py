@@ -25,7 +25,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
+from minigrad.kernels.arrays import on_host
 from minigrad.kernels.errors import MinigradError
+from minigrad.tensor import Tensor
 
 from .atomic_file import write_atomically
 
@@ -148,7 +150,7 @@ def _separated(name: str, value: Any, arrays: dict[str, np.ndarray] | None) -> A
     if isinstance(value, list | tuple):
         return [_separated(_inside(name, str(index)), item, arrays) for index, item in enumerate(value)]
     if arrays is not None and hasattr(value, "__array__"):
-        arrays[name] = _as_stored(name, np.asarray(value))
+        arrays[name] = _as_stored(name, np.asarray(value) if isinstance(value, Tensor) else on_host(value))
         return {ARRAY: name}
     raise TypeError(f"{name}: a checkpoint cannot hold a {type(value).__name__} here")
 
