@@ -1,0 +1,77 @@
+"""GoogLeNet trained by the CUDA kernels, in the emulator, is GoogLeNet trained on the CPU."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from claims.variants import without_compiler
+from minigrad import models
+from minigrad.kernels.registry import Operation, Variant
+from minigrad.models.googlenet import loss
+from minigrad.optim import SGD
+
+pytestmark = without_compiler
+
+# Pixels: the least that either network can take.
+SIZES = {"googlenet": 32, "googlenet-paper": 64}
+PARTS = ["loss", "gradients", "weights", "statistics", "evaluation"]
+# float64: what rounding (1e-16) makes of the sums of a layer in another order, amplified by 22 layers and by batch
+# norms over the two numbers that a channel of the last ones has here. 1e-12 is measured.
+TOLERANCE = 1e-10
+
+
+@cache
+def trained(name: str, device: str) -> tuple[dict[str, dict[str, np.ndarray]], list[tuple[str, Variant, str]]]:
+    """What one step with dropout, momentum and weight decay leaves, by part and name, and which kernels ran it."""
+    ran: list[tuple[str, Variant, str]] = []
+    select = Operation.select
+
+    def noted(operation: Operation, problem: Any, on: str) -> Variant:
+        variant = select(operation, problem, on)
+        ran.append((operation.name, variant, on))
+        return variant
+
+    mg.random.manual_seed(0)
+    model = models.build(name, num_classes=10).to(dtype="float64").to(device)
+    images = np.random.default_rng(0).standard_normal((2, 3, SIZES[name], SIZES[name]))
+    x, labels = mg.tensor(images, device=device), mg.tensor([1, 7], device=device)
+    optimizer = SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    with mock.patch.object(Operation, "select", noted):
+        value = loss(model(x), labels)
+        value.backward()
+        gradients = {path: parameter.grad.numpy().copy() for path, parameter in model.named_parameters()}
+        optimizer.step()
+        with mg.no_grad():
+            logits = model.eval()(x)
+    parts = {
+        "loss": {"loss": value.numpy()},
+        "gradients": gradients,
+        "weights": {path: parameter.numpy() for path, parameter in model.named_parameters()},
+        "statistics": {path: buffer.numpy() for path, buffer in model.named_buffers()},
+        "evaluation": {"logits": logits.numpy()},
+    }
+    return parts, ran
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet-paper", marks=pytest.mark.slow)])
+def test_a_training_step_is_the_cpus(name: str, part: str) -> None:
+    ours, right = trained(name, "emulated")[0][part], trained(name, "cpu")[0][part]
+    assert ours.keys() == right.keys()
+    errors = {
+        path: float(np.linalg.norm(ours[path] - right[path]) / np.linalg.norm(right[path])) for path in right
+    }
+    assert not {path: error for path, error in errors.items() if not error <= TOLERANCE}
+
+
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet-paper", marks=pytest.mark.slow)])
+def test_every_kernel_of_the_step_is_a_cuda_kernel(name: str) -> None:
+    ran = trained(name, "emulated")[1]
+    assert {on for _, _, on in ran} == {"emulated"}
+    assert not {(operation, variant.name) for operation, variant, _ in ran if variant.device != "cuda"}
