@@ -22,6 +22,15 @@ forward_relu = Operation("conv2d_forward_relu", family="conv2d")
 input_gradient = Operation("conv2d_input_gradient", family="conv2d")
 weight_gradient = Operation("conv2d_weight_gradient", family="conv2d")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["Conv2dProblem", "cpu", "forward", "forward_relu", "input_gradient", "reference", "weight_gradient"]
+__all__ = [
+    "Conv2dProblem",
+    "cpu",
+    "cuda",
+    "forward",
+    "forward_relu",
+    "input_gradient",
+    "reference",
+    "weight_gradient",
+]

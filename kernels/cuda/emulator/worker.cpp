@@ -180,7 +180,8 @@ void Worker::resume(Context& left) {
         Fiber& next = *ready_[ready_first_];
         if (++ready_first_ == count_) ready_first_ = 0;
         --ready_count_;
-        switch_context(left, next.context);
+        // Who came last to a barrier may be the first to go on: then there is nothing to switch.
+        if (&next.context != &left) switch_context(left, next.context);
     } else if (finished_ == count_) {
         switch_context(left, home_);
     } else {

@@ -1,0 +1,215 @@
+"""Convolution on CUDA as a product of matrices: the launches of implicit_gemm.cu and filters.cu.
+
+- `implicit_gemm`              float32 and float64, by fused multiply-adds;
+- `implicit_gemm_tensor_core`  float16 and bfloat16 with float32 sums; float32 rounded to tf32 (10 bits of
+                               mantissa) only where it is asked for by name.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..cuda.buffers import address, channels_last, empty, empty_channels_last, pixel_distance
+from ..cuda.launch import REAL, CudaSource, struct
+from ..matmul.tiles import BUSY, DEFINITIONS, SLICE_BYTES, choose_tile, defines, lanes_of, never_compiled
+from . import forward, forward_relu, input_gradient, weight_gradient
+from .cuda_output import contiguous, result
+from .geometry import Geometry, forward_geometry, transposed_geometry
+from .problem import Conv2dProblem
+
+THREADS = 256  # of the kernels of filters.cu
+FEWEST_SLICES = 4  # a block's part of a split sum is not shorter than this
+
+PRODUCTS = CudaSource("conv2d/implicit_gemm.cu", never_compiled, **DEFINITIONS)
+FILTERS = CudaSource("conv2d/filters.cu", REAL=tuple(REAL.values()))
+
+
+@functools.cache
+def divisor(number: int) -> tuple[int, int, int]:
+    """`Divisor` of windows.cuh; its multiplier has 32 bits without a sign, which an int of a struct has, too."""
+    shift = (number - 1).bit_length()
+    multiplier = (((1 << shift) - number) << 32) // number + 1
+    return number, multiplier - (1 << 32) if multiplier >> 31 else multiplier, shift
+
+
+@functools.cache
+def gather_of(geometry: Geometry, images: int, channels: int) -> np.ndarray:
+    """`Gather` of windows.cuh."""
+    height, width, p, q, r, s = geometry[:6]
+    return struct(
+        *divisor(p * q), *divisor(q), *divisor(channels), *divisor(s),
+        height, width, *geometry[6:], images * p * q, r * s * channels,
+    )  # fmt: skip
+
+
+def fetchable(array: Array, groups: int) -> tuple[Array, int, int]:
+    """`array` lying so that it can be fetched, the channels that each group then has, and how many at once.
+
+    Channels that fill no 16 bytes get zeros behind them, in a copy; a network's first few channels go by 8 bytes.
+    Groups cannot be moved apart, and then channels are fetched one by one.
+    """
+    array = channels_last(array)
+    n, channels, h, w = array.shape
+    vector = lanes_of(array.dtype.name)
+    if groups > 1 and channels // groups % vector:
+        return array, channels // groups, 1
+    if vector == 8 and channels <= 4:
+        vector = 4
+    padded = -(-channels // vector) * vector
+    aligned = pixel_distance(array) % vector == 0 and address(array) % (vector * array.itemsize) == 0
+    if padded != channels or not aligned:
+        copy = empty_channels_last((n, padded, h, w), array.dtype, like=array)
+        copy[:, :channels] = array
+        copy[:, channels:] = 0
+        array = copy
+    return array, padded // groups, vector
+
+
+def _blocks(elements: int) -> tuple[int]:
+    return (-(-elements // THREADS),)
+
+
+def packed_filter(
+    weight: Array, strides: tuple[int, ...], groups: int, targets: int, taps: int, sources: int, padded: int
+) -> Array:
+    """The rows (group, target, (tap, source)) for `convolve`; `strides` are `FilterStrides` of filters.cu."""
+    packed = empty((groups * targets, taps * padded), weight.dtype, like=weight)
+    FILTERS.kernel("pack", REAL=REAL[weight.dtype.name])(
+        _blocks(packed.size), (THREADS,), weight, struct(*strides),
+        *map(np.int32, (groups, targets, taps, sources, padded)), packed,
+    )  # fmt: skip
+    return packed
+
+
+def _convolve(
+    problem: Conv2dProblem,
+    geometry: Geometry,
+    x: Array,
+    weight: Array,
+    strides: tuple[int, ...],
+    bias: Array | None,
+    y: Array,
+    relu: bool,
+    tensor_core: bool,
+) -> Array:
+    """Gather `x` into `y`; for the gradient of the input, these are gy and gx."""
+    if y.size == 0:
+        return y
+    groups, taps = problem.groups, geometry[4] * geometry[5]
+    sources, targets = x.shape[1] // groups, y.shape[1] // groups
+    x, padded, vector = fetchable(x, groups)
+    gather = gather_of(geometry, problem.batch, padded)
+    rows = problem.batch * geometry[2] * geometry[3]
+    tile = choose_tile(rows, targets, groups, vector, problem.dtype)
+    lanes = lanes_of(problem.dtype)
+    vectors = pixel_distance(y) % lanes == 0 and targets % lanes == 0 and address(y) % 16 == 0
+    PRODUCTS.kernel("convolve", **defines(problem.dtype, tile, vector, tensor_core))(
+        (tile.number(rows, targets), 1, groups), (tile.threads,),
+        gather, x, np.int32(pixel_distance(x)),
+        packed_filter(contiguous(weight), strides, groups, targets, taps, sources, padded), np.int32(targets),
+        None if bias is None else contiguous(bias), y, np.int32(pixel_distance(y)),
+        np.int32(vectors or (groups == 1 and pixel_distance(y) % lanes == 0 and address(y) % 16 == 0)),
+        np.int32(relu), shared_bytes=tile.shared_bytes(tensor_core),
+    )  # fmt: skip
+    return y
+
+
+def _forward(
+    problem: Conv2dProblem,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array | None,
+    relu: bool,
+    tensor_core: bool,
+) -> Array:
+    k, c, r, s = problem.weight_shape
+    strides = (0, k // problem.groups * c * r * s, c * r * s, 1, r * s)
+    y = result(problem.output_shape, x, out)
+    return _convolve(problem, forward_geometry(problem), x, weight, strides, bias, y, relu, tensor_core)
+
+
+def _input_gradient(problem: Conv2dProblem, gy: Array, weight: Array, tensor_core: bool) -> Array:
+    k, c, r, s = problem.weight_shape
+    strides = (r * s - 1, k // problem.groups * c * r * s, r * s, -1, c * r * s)
+    gx = empty_channels_last(problem.input_shape, gy.dtype, like=gy)
+    return _convolve(problem, transposed_geometry(problem), gy, weight, strides, None, gx, False, tensor_core)
+
+
+def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: bool) -> Array:
+    k, sources, r, s = problem.weight_shape
+    groups, taps, targets = problem.groups, r * s, k // problem.groups
+    x, padded, vector = fetchable(x, groups)
+    gy, _, gy_vector = fetchable(gy, groups)
+    vector = min(vector, gy_vector)
+    gather = gather_of(forward_geometry(problem), problem.batch, padded)
+    pixels, columns = problem.batch * problem.output_size[0] * problem.output_size[1], taps * padded
+    tile = choose_tile(targets, columns, groups * BUSY, vector, problem.dtype)  # split, there are blocks enough
+    slice_pixels = SLICE_BYTES // x.itemsize
+    slices = -(-pixels // slice_pixels)
+    tiles = tile.number(targets, columns)
+    wanted = max(1, min(2 * BUSY // (tiles * groups), slices // FEWEST_SLICES))
+    part = max(1, -(-slices // wanted)) * slice_pixels
+    parts = -(-pixels // part)
+    wide = np.float64 if problem.dtype == "float64" else np.float32
+    sums = empty((groups, parts, targets, columns), wide, like=x)
+    PRODUCTS.kernel("weight_gradient", **defines(problem.dtype, tile, vector, tensor_core))(
+        (tiles, parts, groups), (tile.threads,), gather, x, np.int32(pixel_distance(x)), gy,
+        np.int32(pixel_distance(gy)), np.int32(targets), np.int32(part), sums, np.int32(columns % 4 == 0),
+        shared_bytes=tile.shared_bytes(tensor_core),
+    )  # fmt: skip
+    gweight = empty(problem.weight_shape, x.dtype, like=x)
+    FILTERS.kernel("add_parts", REAL=REAL[problem.dtype])(
+        _blocks(groups * targets * columns), (THREADS,), sums,
+        *map(np.int32, (parts, groups, targets, taps, sources, padded)), gweight,
+    )  # fmt: skip
+    return gweight
+
+
+def _refuses_16_bits(problem: Conv2dProblem) -> str | None:
+    if problem.dtype in ("float32", "float64"):
+        return None
+    return f"it is compiled for float32 and float64, not {problem.dtype}"
+
+
+def _refuses_float64(problem: Conv2dProblem) -> str | None:
+    if problem.dtype in ("float16", "bfloat16", "float32"):
+        return None
+    return f"tensor cores are used for float16, bfloat16 and float32 (as tf32), not for {problem.dtype}"
+
+
+def _tensor_core_priority(problem: Conv2dProblem) -> int:
+    return 30 if problem.dtype in ("float16", "bfloat16") else 5
+
+
+def _register(name: str, tensor_core: bool, priority: Any, refuses: Any) -> None:
+    def options(operation: Any) -> Any:
+        return operation.variant(name, device="cuda", priority=priority, refuses=refuses)
+
+    @options(forward)
+    def forward_gemm(
+        problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+    ) -> Array:
+        return _forward(problem, x, weight, bias, out, False, tensor_core)
+
+    @options(forward_relu)
+    def forward_relu_gemm(
+        problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+    ) -> Array:
+        return _forward(problem, x, weight, bias, out, True, tensor_core)
+
+    @options(input_gradient)
+    def input_gradient_gemm(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
+        return _input_gradient(problem, gy, weight, tensor_core)
+
+    @options(weight_gradient)
+    def weight_gradient_gemm(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
+        return _weight_gradient(problem, x, gy, tensor_core)
+
+
+_register("implicit_gemm", False, 20, _refuses_16_bits)
+_register("implicit_gemm_tensor_core", True, _tensor_core_priority, _refuses_float64)

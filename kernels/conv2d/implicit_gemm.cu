@@ -1,0 +1,48 @@
+// Convolution as a product of matrices, of which the large one is never written down.
+//
+//     y[pixel, k]        = sum over (tap, c) of windows(x)[pixel, (tap, c)] * filter[k, (tap, c)]
+//     gx[pixel, c]       = the same, with windows of gy and the filter turned by 180 degrees
+//     gw[k, (tap, c)]    = sum over pixels of gy[pixel, k] * windows(x)[pixel, (tap, c)]
+//
+// The versions, from naive to fast, and what each is meant to gain (unmeasured: they have not run on a GPU yet):
+// - direct.cu: one thread an element; two reads from memory for each product;
+// - TENSOR_CORE=0: tiles in shared memory and registers; a number from memory is used TILE_M or TILE_N times, one from
+//   shared memory 4 or 8 times;
+// - TENSOR_CORE=1: the same tiles, multiplied by the tensor cores: 16 times the arithmetic of the above on 16 bits,
+//   8 times in tf32 (sm_80's data sheet).
+// VECTOR=1 is for channels that are no multiple of 16 bytes; it asks memory for each element on its own.
+//
+// The gradient of the filter has few elements and a long sum, so blocks also share out the pixels (split-K): each
+// writes the sums of its part, and filters.cu adds them up in order. No atomics: a run's bits are the next one's.
+//
+// Definitions: those of matmul/tiles.cuh.
+#include "conv2d/windows.cuh"
+#include "matmul/epilogue.cuh"
+#include "matmul/gemm.cuh"
+
+// Forward and gradient of the input. `filter` has the rows of filters.cu. Blocks: tiles, columns first; 1; groups.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    convolve(Gather gather, const Real* __restrict__ x, int x_distance, const Real* __restrict__ filter, int targets,
+             const Real* __restrict__ bias, Real* __restrict__ y, int y_distance, int vectors, int relu) {
+    const int tiles = divide_up(targets, TILE_N), group = blockIdx.z;
+    const Windows windows = {x + group * gather.channels.number, x_distance, gather, gather.rows, gather.columns};
+    const Rows filters = {filter + (long long)group * targets * gather.columns, gather.columns, targets, gather.columns};
+    const Store<Real> store = {y + group * targets, y_distance, gather.rows, targets, vectors != 0,
+                               bias == nullptr ? nullptr : bias + group * targets, relu != 0};
+    multiply<true, true>(windows, filters, int(blockIdx.x / tiles) * TILE_M, int(blockIdx.x % tiles) * TILE_N, 0,
+                         gather.columns, store);
+}
+
+// Sums over `part` pixels each: parts (group, part, k, (tap, c)). Blocks: tiles, columns first; parts; groups.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    weight_gradient(Gather gather, const Real* __restrict__ x, int x_distance, const Real* __restrict__ gy,
+                    int gy_distance, int targets, int part, Sum* __restrict__ parts, int vectors) {
+    const int tiles = divide_up(gather.columns, TILE_N), group = blockIdx.z;
+    const int start = blockIdx.y * part;
+    const Windows windows = {x + group * gather.channels.number, x_distance, gather, gather.rows, gather.columns};
+    const Rows gradients = {gy + group * targets, gy_distance, gather.rows, targets};
+    const long long place = ((long long)group * gridDim.y + blockIdx.y) * targets * gather.columns;
+    const Store<Sum> store = {parts + place, gather.columns, targets, gather.columns, vectors != 0, nullptr, false};
+    multiply<false, false>(gradients, windows, int(blockIdx.x / tiles) * TILE_M, int(blockIdx.x % tiles) * TILE_N, start,
+                           min(start + part, gather.rows), store);
+}
