@@ -248,7 +248,7 @@ class Clip(Function):
             inside = _mask(x <= highest, inside)
             by_highest = _mask(x > highest, gradient)
         if lowest is not None and highest is not None:  # bounds that cross: the highest wins everywhere
-            crossed = greater(lowest, highest)
+            crossed = greater(as_tensor(lowest, self.name, (x,)), highest)  # on the device of x
             by_lowest, by_highest = where(crossed, 0.0, by_lowest), where(crossed, gradient, by_highest)
         return [inside, by_lowest, by_highest]
 
