@@ -82,10 +82,12 @@ class EmulatedKernel:
         self._entry = ctypes.cast(getattr(self._library, f"emulated_{name}"), ctypes.c_void_p).value
         self._static_shared = ctypes.cast(self._library.emulated_static_shared, ctypes.c_void_p).value
 
-    def __call__(self, grid: Size, block: Size, arguments: Sequence[Any], shared_bytes: int) -> None:
+    def __call__(
+        self, grid: Size, block: Size, arguments: Sequence[Any], shared_bytes: int, reaches: Sequence[Any] = ()
+    ) -> None:
         values = self._checked(arguments)
         slots = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
-        found = [guard for i, argument in enumerate(arguments) for guard in _guards(argument, i)]
+        found = [guard for i, array in enumerate((*arguments, *reaches)) for guard in _guards(array, i)]
         error = ctypes.create_string_buffer(ERROR_BYTES)
         launch = _Launch(
             self.name.encode(), self._entry, self._static_shared, slots, grid, block, shared_bytes, _seed.get(),

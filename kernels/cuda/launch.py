@@ -14,13 +14,13 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..arrays import device_of
+from ..arrays import Array, device_of
 from ..errors import KernelError
 from .compiler import KERNELS
 from .emulation import EmulatedKernel
@@ -111,7 +111,12 @@ class CudaKernel:
         return GpuKernel(self.source.file, self.source.kernels, self.name, self.defines)
 
     def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any, shared_bytes: int = 0
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *arguments: Any,
+        shared_bytes: int = 0,
+        reaches: Sequence[Array] = (),
     ) -> None:
         """Launch it with `grid` blocks of `block` threads (one to three numbers each); no block, no launch.
 
@@ -119,6 +124,8 @@ class CudaKernel:
             arguments: arrays of one device, of which the kernel gets the address; None for a null pointer;
                 NumPy scalars, whose type must be the parameter's; structs as NumPy arrays of no axes.
             shared_bytes: dynamic shared memory of each block.
+            reaches: arrays whose addresses the kernel finds in memory. The emulator guards them like arguments,
+                and counts them on from these.
 
         Raises:
             KernelError: if the kernel does not compile or is not launched; and, on the device "emulated", if the
@@ -131,8 +138,10 @@ class CudaKernel:
             raise KernelError(f"kernel {self.name}: a block has 1 to {MOST_THREADS} threads, got {block}")
         if any(not 0 < size <= most for size, most in zip(grid3, LARGEST_GRID, strict=True)):
             raise KernelError(f"kernel {self.name}: a grid has up to {LARGEST_GRID} blocks, got {grid}")
-        emulated = self._device(arguments) == "emulated"
-        (self._emulated if emulated else self._on_gpu)(grid3, block3, arguments, shared_bytes)
+        if self._device((*arguments, *reaches)) == "emulated":
+            self._emulated(grid3, block3, arguments, shared_bytes, reaches)
+        else:
+            self._on_gpu(grid3, block3, arguments, shared_bytes)
 
     def _device(self, arguments: tuple[Any, ...]) -> str:
         """The one device of all arrays."""

@@ -78,7 +78,8 @@ class _Step:
         self.table, self.count = _on_device(table, like), len(tensors)
 
     def launch(self, kernel: CudaKernel, *arguments: Any) -> None:
-        kernel((self.count,), (THREADS,), self.table, *arguments)
+        arrays = [array for arrays in self._contiguous for array in arrays]
+        kernel((self.count,), (THREADS,), self.table, *arguments, reaches=arrays)
 
     def write_back(self, *columns: int) -> None:
         """Copy what was computed on copies back to where it belongs."""

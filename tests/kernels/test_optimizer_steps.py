@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of, without_compiler
 from minigrad.kernels import optimizer_steps
-from minigrad.kernels.errors import MinigradError
-from minigrad.kernels.optimizer_steps import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from minigrad.kernels.errors import KernelError, MinigradError
+from minigrad.kernels.optimizer_steps import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem, cuda
 from minigrad.kernels.registry import use_kernels
 
 common = {"weight_decay": st.sampled_from([0.0, 0.1]), "maximize": st.booleans()}
@@ -217,6 +218,18 @@ def test_a_step_whose_gradients_are_not_finite_changes_nothing(operation: Any, v
         arrays[1][-1][LARGE - 1] = 1
         operation(problem, *arrays, *last, optimizer_steps.squared_norm(SquaredNormProblem(), arrays[1]))
     assert not np.array_equal(arrays[0][-1], before[0][-1])
+
+
+@without_compiler
+def test_the_emulator_guards_arrays_that_a_kernel_finds_in_a_table() -> None:
+    parameters, gradients = on_device_of(
+        optimizer_steps.sgd, "multi_tensor", ([np.ones(5, np.float32)] * 2, [np.ones(5, np.float32)] * 2)
+    )
+    too_long = np.array([0, 1]), np.array([0, 0]), np.array([5, 6])
+    with mock.patch.object(cuda, "_chunks", lambda sizes: too_long), pytest.raises(KernelError) as caught:
+        optimizer_steps.sgd(SgdProblem(), parameters, gradients, [], 0.1, [1, 1])
+    # Nine arguments, then two parameters; the second block writes one float too many.
+    assert "block (1, 0, 0), thread (1, 0, 0): it writes 0 bytes behind the end of argument 10" in str(caught.value)
 
 
 def test_what_does_not_go_together_is_said_with_its_values() -> None:
