@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from .autograd import Edge, Function, Gradient, GraphError, active_hooks, edge_of, set_grad_enabled
-from .kernels.arrays import Array
+from .kernels import accumulate
+from .kernels.accumulate import AccumulateProblem
+from .kernels.arrays import Array, dtype_name
 from .kernels.errors import DeviceError, ShapeError
 from .readers import owner
 from .tensor import Tensor
@@ -43,11 +45,15 @@ def backpropagate(
             reached[key] = (edge, gradient)
             if isinstance(edge, Function):
                 heapq.heappush(pending, (-edge.sequence, key, edge))
-        elif key in summed and not create_graph:
-            reached[key][1].data.__iadd__(gradient.data)
-        else:
+        elif create_graph:
             reached[key] = (edge, reached[key][1] + gradient)
-            summed.add(key)
+        else:
+            total, problem = reached[key][1], AccumulateProblem(gradient.shape, dtype_name(gradient.dtype))
+            if key in summed:
+                accumulate.add_to(problem, total.data, gradient.data)
+            else:
+                reached[key] = (edge, Tensor(accumulate.add(problem, total.data, gradient.data)))
+                summed.add(key)
 
     with set_grad_enabled(create_graph):
         for output, gradient in zip(outputs, output_gradients, strict=True):
