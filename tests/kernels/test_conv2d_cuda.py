@@ -102,22 +102,27 @@ def test_sixteen_bits(
     assert_right(operation, variant, problem, layout)
 
 
+TILED = [
+    ("implicit_gemm", "float32"),
+    ("implicit_gemm", "float64"),
+    ("implicit_gemm_tensor_core", "float32"),
+    ("implicit_gemm_tensor_core", "float16"),
+    ("implicit_gemm_tensor_core", "bfloat16"),
+]
+
+
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
 @pytest.mark.parametrize(
-    ("variant", "dtype"),
+    ("variant", "dtype", "tile"),
     [
-        ("implicit_gemm", "float32"),
-        ("implicit_gemm", "float64"),
-        ("implicit_gemm_tensor_core", "float32"),
-        ("implicit_gemm_tensor_core", "float16"),
-        ("implicit_gemm_tensor_core", "bfloat16"),
+        pytest.param(variant, dtype, tile, id=f"{variant}-{dtype}-{tile.rows}x{tile.columns}")
+        for variant, dtype in TILED
+        for tile in TILES
+        if fits(tile, lanes_of(dtype), dtype)
     ],
 )
-def test_every_tile(monkeypatch: pytest.MonkeyPatch, operation: Any, tile: Tile, variant: str, dtype: str) -> None:
+def test_every_tile(monkeypatch: pytest.MonkeyPatch, operation: Any, variant: str, dtype: str, tile: Tile) -> None:
     """Several tiles in each direction, the last of each not full; several parts of the filter's gradient."""
-    if not fits(tile, lanes_of(dtype), dtype):
-        pytest.skip("no kernel is compiled for tiles of that size and this type")
     monkeypatch.setattr(cuda_implicit_gemm, "choose_tile", lambda *_: tile)
     assert_right(operation, variant, Conv2dProblem(2, 24, (13, 12), 136, (3, 3), padding=(1, 1), dtype=dtype))
 
