@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Function, apply
-from ..kernels.arrays import Array, array_module
+from ..kernels import matmul as kernel
+from ..kernels.arrays import Array, array_module, dtype_name
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .axes import normalize_axes
 from .operands import as_tensor
 from .shape import broadcast_to, expand_dims, matrix_transpose, permute_dims, reshape, squeeze
+
+_problem = functools.lru_cache(1024)(kernel.MatmulProblem)
 
 
 class MatMul(Function):
@@ -22,12 +26,10 @@ class MatMul(Function):
     multilinear = True
 
     def forward(self, a: Array, b: Array) -> Array:
-        try:
-            product = array_module(a).matmul(a, b)
-        except ValueError as error:
-            raise ShapeError(f"matmul: shapes {a.shape} and {b.shape} do not fit together") from error
-        # NumPy sums products of bfloat16 in float32, and leaves them there.
-        return product.astype(a.dtype) if a.dtype == b.dtype != product.dtype else product
+        if a.dtype != b.dtype:
+            dtype = np.result_type(a.dtype, b.dtype)
+            a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+        return kernel.matmul(_problem(a.shape, b.shape, dtype_name(a.dtype)), a, b)
 
     def backward(self, gradient: Tensor) -> list[Tensor | None]:
         a, b = self.inputs
