@@ -40,6 +40,25 @@ def contiguous(array: Array) -> Array:
     return array if array.flags.c_contiguous else array_module(array).ascontiguousarray(array)
 
 
+_tables: dict[tuple[str, str, bytes], Array] = {}
+MOST_TABLES = 256
+
+
+def uploaded(table: np.ndarray, like: Array) -> Array:
+    """A small C-contiguous `table` on the device of `like`, to be read only; the same one for the same numbers.
+
+    So a step that does what the last one did copies nothing to the device, and can be captured as a graph.
+    """
+    key = str(getattr(like, "device", "emulated")), f"{table.dtype}{table.shape}", table.tobytes()
+    kept = _tables.pop(key, None)
+    if kept is None:
+        kept = array_module(like).asarray(table)
+        if len(_tables) >= MOST_TABLES:
+            del _tables[next(iter(_tables))]
+    _tables[key] = kept  # what was used last stands last
+    return kept
+
+
 def pixel_distance(array: Array) -> int:
     """From one pixel to the next of a channels-last (N, C, H, W) array, in elements.
 

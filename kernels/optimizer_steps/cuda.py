@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, array_module, device_of
-from ..cuda.buffers import address, contiguous, empty
+from ..arrays import Array, array_module
+from ..cuda.buffers import address, contiguous, empty, uploaded
 from ..cuda.launch import REAL, CudaKernel, CudaSource
 from . import adam, rmsprop, sgd, squared_norm
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
@@ -25,7 +25,6 @@ Arrays = Sequence[Array]
 THREADS = 256
 CHUNK = 1 << 14  # elements of a block: enough to keep many loads under way, few enough to fill a GPU with
 MOST_ARRAYS = 5  # as in the file
-MOST_TABLES = 32
 
 SOURCE = CudaSource("optimizer_steps/optimizer_steps.cu", REAL=tuple(REAL.values()))
 
@@ -46,21 +45,6 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return tensors, starts, lengths
 
 
-_tables: dict[tuple[Any, bytes], Array] = {}
-
-
-def _on_device(table: np.ndarray, like: Array) -> Array:
-    """`table` on the device of `like`; the one of an earlier step where nothing has moved."""
-    key = str(getattr(like, "device", device_of(like))), table.tobytes()
-    kept = _tables.pop(key, None)
-    if kept is None:
-        kept = array_module(like).asarray(table)
-        if len(_tables) >= MOST_TABLES:
-            del _tables[next(iter(_tables))]
-    _tables[key] = kept  # the one used last stands last
-    return kept
-
-
 class _Step:
     """The arrays of one step, and the table that says where they lie."""
 
@@ -75,7 +59,7 @@ class _Step:
                 table[:, column] = np.array([address(array) for array in arrays])[tensors]
                 table[:, column] += starts * like.itemsize
         table[:, MOST_ARRAYS] = lengths
-        self.table, self.count = _on_device(table, like), len(tensors)
+        self.table, self.count = uploaded(table, like), len(tensors)
 
     def launch(self, kernel: CudaKernel, *arguments: Any) -> None:
         arrays = [array for arrays in self._contiguous for array in arrays]

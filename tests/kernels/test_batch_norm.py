@@ -22,6 +22,7 @@ from claims.variants import (
 )
 from minigrad.kernels import batch_norm
 from minigrad.kernels.batch_norm import BatchNormProblem
+from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import KernelError, MinigradError
 from minigrad.kernels.registry import use_kernels
 
@@ -112,7 +113,9 @@ def test_every_variant_is_the_definition(
 def test_channels_and_pixels_of_many_blocks(operation: Any, variant: str, shape: tuple[int, ...]) -> None:
     given_arrays = arguments(operation, arrays(shape, "float32", 4), "channels_last")
     problem = BatchNormProblem(shape, 1e-3, True)
-    assert_variant_matches_oracle(operation, variant, problem, given_arrays, TOLERANCES["float32"])
+    for order in (0, 1, 2):
+        with thread_order(order):
+            assert_variant_matches_oracle(operation, variant, problem, given_arrays, TOLERANCES["float32"])
 
 
 @every_variant(batch_norm.forward_training, batch_norm.forward_evaluation, batch_norm.backward_training)

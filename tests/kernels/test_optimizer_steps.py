@@ -229,7 +229,8 @@ def test_the_emulator_guards_arrays_that_a_kernel_finds_in_a_table() -> None:
     with mock.patch.object(cuda, "_chunks", lambda sizes: too_long), pytest.raises(KernelError) as caught:
         optimizer_steps.sgd(SgdProblem(), parameters, gradients, [], 0.1, [1, 1])
     # Nine arguments, then two parameters; the second block writes one float too many.
-    assert "block (1, 0, 0), thread (1, 0, 0): it writes 0 bytes behind the end of argument 10" in str(caught.value)
+    assert "block (1, 0, 0), thread (1, 0, 0)" in str(caught.value)
+    assert "behind the end of argument 10" in str(caught.value)
 
 
 def test_what_does_not_go_together_is_said_with_its_values() -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ...autograd import apply
+from ...kernels.arrays import dtype_name
 from ...kernels.errors import MinigradError, ShapeError
+from ...kernels.interpolate import InterpolateProblem
 from ...ops.indexing import take
-from ...ops.linalg import einsum
+from ...ops.resample import Bilinear
 from ...tensor import Tensor
 from .arguments import Pair, pair, real, switch
 
@@ -58,12 +61,8 @@ def interpolate(
         for axis, m, ratio in zip((2, 3), sizes, ratios, strict=True):
             x = take(x, _nearest(x.shape[axis], m, ratio), axis)
         return x
-    rows, columns = (
-        Tensor(x.xp.asarray(_bilinear_matrix(n, m, ratio, align_corners).astype(x.dtype)))
-        for n, m, ratio in zip(x.shape[2:], sizes, ratios, strict=True)
-    )
-    # Bilinear interpolation is linear in rows and columns apart: a small matrix on either side.
-    return einsum("ph,nchw,qw->ncpq", rows, x, columns)
+    problem = InterpolateProblem(x.shape, sizes, ratios, align_corners, dtype_name(x.dtype))
+    return apply(Bilinear(problem), x)
 
 
 def _sizes(
@@ -88,17 +87,3 @@ def _nearest(n: int, m: int, ratio: float) -> np.ndarray:
         ratio = n / m
     places = np.floor(np.arange(m, dtype=np.float32) * np.float32(ratio))
     return np.minimum(places.astype(np.int64), n - 1)
-
-
-def _bilinear_matrix(n: int, m: int, ratio: float, align_corners: bool) -> np.ndarray:
-    """(m, n): the weights with which m places between n pixels read their two neighbours."""
-    if align_corners:
-        places = np.arange(m) * ((n - 1) / (m - 1) if m > 1 else 0.0)
-    else:
-        places = np.maximum((np.arange(m) + 0.5) * ratio - 0.5, 0.0)
-    lower = np.minimum(np.floor(places).astype(np.int64), n - 1)
-    upper = np.minimum(lower + 1, n - 1)
-    matrix = np.zeros((m, n))
-    np.add.at(matrix, (np.arange(m), lower), 1.0 - (places - lower))
-    np.add.at(matrix, (np.arange(m), upper), places - lower)
-    return matrix
