@@ -1,4 +1,8 @@
-"""How hypothesis searches: the same examples at each run; more and new ones with HYPOTHESIS_PROFILE=explore."""
+"""How hypothesis searches: the same examples at each run; more and new ones with HYPOTHESIS_PROFILE=explore.
+
+MINIGRAD_GPU_TESTS=stand-in runs the tests that need a GPU (pytest -m gpu) on a stand-in for CuPy, with the kernels
+in the emulator: not a proof of anything on a GPU, but of the tests.
+"""
 
 import os
 
@@ -8,4 +12,9 @@ from hypothesis import HealthCheck, settings
 common = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("repeat", max_examples=15, derandomize=True, **common)
 settings.register_profile("explore", max_examples=400, print_blob=True, **common)
+if os.environ.get("MINIGRAD_GPU_TESTS") == "stand-in":
+    from claims import fake_cupy
+
+    fake_cupy.install()
+
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))

@@ -126,6 +126,9 @@ class ndarray:
     def item(self) -> Any:
         return self.values.item()
 
+    def tobytes(self) -> bytes:
+        return self.values.tobytes()
+
     def tolist(self) -> Any:
         return self.values.tolist()
 
@@ -284,7 +287,7 @@ class _Module(types.ModuleType):
         if isinstance(obj, ndarray) and dtype in (None, obj.dtype):
             return obj
         if hasattr(obj, "__cuda_array_interface__") and not isinstance(obj, ndarray):
-            return ndarray(np.asarray(obj.values))
+            return ndarray(obj.array.values)  # what the tests' own class has
         return self.array(obj, dtype)
 
     def from_dlpack(self, x: Any) -> ndarray:
@@ -341,18 +344,23 @@ class _KernelInTheEmulator:
         self._kernel(grid, block, emulated, shared_bytes)
 
 
+def install() -> types.ModuleType:
+    """From now on, `import cupy` gives the stand-in, and device="cuda" is there."""
+    cupy = sys.modules["cupy"] = make()
+    launch.GpuKernel = _KernelInTheEmulator  # type: ignore[misc, assignment]
+    _forget()
+    return cupy
+
+
 @contextmanager
 def installed() -> Iterator[types.ModuleType]:
-    """Inside this `with` block, `import cupy` gives the stand-in, and device="cuda" is there."""
-    cupy = make()
+    """`install`, inside this `with` block."""
+    with mock.patch.dict(sys.modules), mock.patch.object(launch, "GpuKernel"):
+        yield install()
+    _forget()
+
+
+def _forget() -> None:
     for source in launch.SOURCES.values():
         source._kernel.cache_clear()  # kernels remember the way they were launched first
-    device._gpu.cache_clear()
-    with (
-        mock.patch.dict(sys.modules, {"cupy": cupy}),
-        mock.patch.object(launch, "GpuKernel", _KernelInTheEmulator),
-    ):
-        yield cupy
-    for source in launch.SOURCES.values():
-        source._kernel.cache_clear()
     device._gpu.cache_clear()

@@ -15,7 +15,9 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from minigrad.device import library, obstacle
 from minigrad.kernels import registry
+from minigrad.kernels.arrays import device_of, on_host
 from minigrad.kernels.cpu import buffers
 from minigrad.kernels.cuda import compiler, emulated_array
 from minigrad.kernels.cuda.emulation import thread_order
@@ -35,29 +37,60 @@ OTHER_ORDER = 7  # of threads; the seed of an order that takes them neither forw
 without_compiler = pytest.mark.skipif(compiler.obstacle() is not None, reason=str(compiler.obstacle()))
 
 
+without_gpu = pytest.mark.skipif(obstacle("cuda") is not None, reason=str(obstacle("cuda")))
+
+
+class OnGpu(str):
+    """The name of a variant that a test shall run on a GPU, not in the emulator."""
+
+
 def every_variant(*operations: Operation) -> Any:
-    """Parametrise `operation` and `variant` over all variants; those for CUDA run in the emulator."""
-    cases = [
-        pytest.param(
-            operation,
-            variant.name,
-            id=f"{operation.name}-{variant.name}",
-            marks=[without_compiler] if variant.device == "cuda" else [],
-        )
-        for operation in operations
-        for variant in operation.variants.values()
-    ]
-    return pytest.mark.parametrize(("operation", "variant"), cases)
+    """Parametrise `operation` and `variant` over all variants; those for CUDA run in the emulator.
+
+    A test called test_every_variant... runs them on a GPU, too: it makes the claim of this file, whose arrays may
+    lie anywhere.
+    """
+
+    def parametrised(test: Any) -> Any:
+        twice = test.__name__.startswith("test_every_variant")
+        cases = []
+        for operation in operations:
+            for variant in operation.variants.values():
+                name = f"{operation.name}-{variant.name}"
+                on_cuda = variant.device == "cuda"
+                marks = [without_compiler] if on_cuda else []
+                cases.append(pytest.param(operation, variant.name, id=name, marks=marks))
+                if on_cuda and twice:
+                    marks = [pytest.mark.gpu, without_gpu]
+                    cases.append(pytest.param(operation, OnGpu(variant.name), id=f"{name}-on-a-gpu", marks=marks))
+        return pytest.mark.parametrize(("operation", "variant"), cases)(test)
+
+    return parametrised
 
 
 def device_for(operation: Operation, variant: str) -> str:
     """Where the tests run a variant."""
+    if isinstance(variant, OnGpu):
+        return "cuda"
     return "emulated" if operation.variants[variant].device == "cuda" else "cpu"
 
 
 def on_device_of(operation: Operation, variant: str, arguments: Any) -> Any:
     """`arguments` with each array where the variant runs, of the same strides."""
-    return _mapped(arguments, emulated) if device_for(operation, variant) == "emulated" else arguments
+    moved = {"cpu": lambda array: array, "emulated": emulated, "cuda": on_gpu}[device_for(operation, variant)]
+    return _mapped(arguments, moved)
+
+
+def on_gpu(array: np.ndarray) -> Any:
+    """A copy on the GPU with the same strides; the memory between the elements is NaN."""
+    xp = library("cuda")
+    size = (
+        sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)) // array.itemsize + 1
+    )
+    memory = xp.full(size if array.size else 0, _poison(array.dtype), array.dtype)
+    copy = xp.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
+    copy[...] = xp.asarray(array)
+    return copy
 
 
 def emulated(array: np.ndarray) -> np.ndarray:
@@ -167,7 +200,7 @@ def _run(
     else:
         assert [array.tobytes() for array in _arrays(arguments)] == before, "an argument has changed"
     outputs = returned if isinstance(returned, tuple | list) else (returned,)
-    return [np.array(output) for output in outputs]
+    return [np.array(on_host(output)) for output in outputs]
 
 
 @contextmanager
@@ -190,19 +223,25 @@ def poisoned_memory() -> Iterator[None]:
 def _mapped(arguments: Any, function: Any) -> Any:
     if isinstance(arguments, tuple | list):
         return type(arguments)(_mapped(argument, function) for argument in arguments)
-    return function(arguments) if isinstance(arguments, np.ndarray) else arguments
+    return function(arguments) if _is_array(arguments) else arguments
 
 
 def _arrays(arguments: Any) -> list[np.ndarray]:
     if isinstance(arguments, tuple | list):
         return [array for argument in arguments for array in _arrays(argument)]
-    return [arguments] if isinstance(arguments, np.ndarray) else []
+    return [arguments] if _is_array(arguments) else []
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray) or device_of(x) == "cuda"
 
 
 def _copied_with_its_surroundings(array: np.ndarray) -> np.ndarray:
     """A copy with the same strides."""
     if isinstance(array, emulated_array.EmulatedArray):
         return emulated(array)
+    if not isinstance(array, np.ndarray):
+        return array.copy(order="K")
     if array.flags.c_contiguous:
         return array.copy()
     return lay_out(array, "strided")
@@ -210,7 +249,7 @@ def _copied_with_its_surroundings(array: np.ndarray) -> np.ndarray:
 
 def _in_float64(arguments: Any) -> Any:
     def convert(array: np.ndarray) -> np.ndarray:
-        array = np.array(array, subok=False)
+        array = np.array(on_host(array), subok=False)
         return array if array.dtype.kind in "biu" else array.astype(np.float64)
 
     return _mapped(arguments, convert)

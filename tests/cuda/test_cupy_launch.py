@@ -1,4 +1,4 @@
-"""What a launch hands to CuPy, and what becomes of its errors. A recorder stands in for CuPy's compiler and launch."""
+"""What a launch hands to CuPy, and what becomes of its errors; a recorder stands in for CuPy's compiler."""
 
 from __future__ import annotations
 
