@@ -13,6 +13,6 @@ from .problem import AccumulateProblem
 add = Operation("accumulate_add", family="accumulate")
 add_to = Operation("accumulate_add_to", family="accumulate")
 
-from . import cpu, reference  # noqa: E402  (they register their variants on the operations above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
-__all__ = ["AccumulateProblem", "add", "add_to", "cpu", "reference"]
+__all__ = ["AccumulateProblem", "add", "add_to", "cpu", "cuda", "reference"]

@@ -1,5 +1,6 @@
 // Softmax cross-entropy and its gradient: a warp takes a row of logits, its lanes every 32nd class.
 //
+// The caller checks the targets; where it has not, a target that is no class gives NaN and reads nothing it must not.
 // A row is read three times (the largest logit, the sum of exponentials, the result) and lies in the first-level cache
 // after the first. The lanes' sums meet in shuffles, in an order that depends on the number of classes alone; no lane
 // waits for another warp.
@@ -49,6 +50,8 @@ __device__ __forceinline__ Row sums_of(const Real* logits, int classes, int lane
     return {largest, exponentials, total};
 }
 
+__device__ __forceinline__ Number not_a_number() { return __int_as_float(0x7fffffff); }
+__device__ __forceinline__ bool is_class(Target target, int classes) { return target >= 0 && target < classes; }
 __device__ __forceinline__ int row_of_this_warp() { return (blockIdx.x * blockDim.x + threadIdx.x) / 32; }
 
 extern "C" __global__ void __launch_bounds__(128, 8) losses(
@@ -65,7 +68,8 @@ extern "C" __global__ void __launch_bounds__(128, 8) losses(
     const Row sums = sums_of(own, classes, lane);
     if (lane == 0) {
         const Number normaliser = logarithm(sums.exponentials);
-        Number loss = Number(1 - label_smoothing) * (normaliser - (widen(own[target]) - sums.largest));
+        const Number of_target = is_class(target, classes) ? widen(own[target]) : not_a_number();
+        Number loss = Number(1 - label_smoothing) * (normaliser - (of_target - sums.largest));
         // Without smoothing a logit of minus infinity is a class like any other.
         if (label_smoothing != 0) loss += Number(label_smoothing) * (normaliser - sums.total / classes);
         result[row] = narrow<Real>(loss);
@@ -85,7 +89,8 @@ extern "C" __global__ void __launch_bounds__(128, 8) gradients(
         return;
     }
     const Row sums = sums_of(own, classes, lane);
-    const Number every = Number(label_smoothing / classes), gloss = widen(glosses[row]);
+    const Number every = Number(label_smoothing / classes);
+    const Number gloss = is_class(target, classes) ? widen(glosses[row]) : not_a_number();
     for (int c = lane; c < classes; c += 32) {
         Number difference = exponential(widen(own[c]) - sums.largest) / sums.exponentials - every;
         if (c == target) difference -= Number(1 - label_smoothing);

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy knows bfloat16 by it)
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out
+from claims.variants import (
+    LAYOUTS,
+    assert_variant_matches_oracle,
+    every_variant,
+    lay_out,
+    on_device_of,
+    without_compiler,
+)
 from minigrad.kernels import accumulate
 from minigrad.kernels.accumulate import AccumulateProblem
 from minigrad.kernels.registry import use_kernels
@@ -44,6 +52,20 @@ def test_a_sum_is_rounded_once(operation: Any, variant: str, shape: tuple[int, .
     generator = np.random.default_rng(0)
     a, b = (generator.standard_normal(shape).astype(np.float32) for _ in range(2))
     expected = a + b
+    a, b = on_device_of(operation, variant, (a, b))
     with use_kernels(accumulate=variant):
         result = operation(AccumulateProblem(shape), a, b)
     np.testing.assert_array_equal(a if operation is accumulate.add_to else result, expected)
+
+
+@without_compiler
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [24, 5])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_of_16_bits_are_added_in_32(dtype: str, channels: int, layout: str) -> None:
+    generator = np.random.default_rng(0)
+    shape = (2, channels, 6, 7)
+    a, b = (lay_out(generator.standard_normal(shape).astype(np.dtype(dtype)), layout) for _ in range(2))
+    problem = AccumulateProblem(shape, dtype)
+    assert_variant_matches_oracle(accumulate.add, "stream", problem, (a, b))
+    assert_variant_matches_oracle(accumulate.add_to, "stream", problem, (a, b), in_place=True)

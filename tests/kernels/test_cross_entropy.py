@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of
+from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of, without_compiler
 from minigrad.kernels import cross_entropy
 from minigrad.kernels.cross_entropy import CrossEntropyProblem
 from minigrad.kernels.errors import MinigradError
@@ -117,6 +117,19 @@ def test_large_logits_do_not_overflow(operation: Any, variant: str) -> None:
         "cross_entropy_input_gradient": [[1, -1, 0], [third, third, third - 1]],
     }
     np.testing.assert_allclose(result, expected[operation.name], rtol=1e-6)  # a few roundings of float32
+
+
+@without_compiler
+@pytest.mark.parametrize("wrong", [-1, 3, 2**40])
+def test_on_cuda_a_target_that_is_no_class_gives_nan(wrong: int) -> None:
+    """The contract leaves it to the caller to look; a GPU would have to wait for the answer."""
+    arrays = np.ones(2, np.float32), np.zeros((2, 3), np.float32), np.array([wrong, 1])
+    glosses, logits, targets = on_device_of(cross_entropy.forward, "warps", arrays)
+    losses = cross_entropy.forward(CrossEntropyProblem(2, 3), logits, targets)
+    glogits = cross_entropy.input_gradient(CrossEntropyProblem(2, 3), glosses, logits, targets)
+    assert np.isnan(losses).tolist() == [True, False]
+    assert np.isnan(glogits).all(1).tolist() == [True, False]
+    assert np.isfinite(glogits[1]).all()
 
 
 def test_what_does_not_fit_is_said_with_its_values() -> None:
