@@ -13,6 +13,6 @@ from .problem import MatmulProblem
 
 matmul = Operation("matmul")
 
-from . import cuda, reference  # noqa: E402  (they register their variants on the operation above)
+from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operation above)
 
-__all__ = ["MatmulProblem", "cuda", "matmul", "reference"]
+__all__ = ["MatmulProblem", "cpu", "cuda", "matmul", "reference"]

@@ -11,7 +11,7 @@ from minigrad.kernels.registry import use_kernels
 from .config import ConfigError
 
 # The kernels that multiply float32 numbers rounded to tf32 (10 bits of fraction); sums are float32.
-TENSOR_CORE_KERNELS = ("implicit_gemm_tensor_core", "auto")
+TF32_KERNELS = {"conv2d": ("implicit_gemm_tensor_core", "auto"), "matmul": ("tensor_core", "auto")}
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def computing_in(precision: str) -> Iterator[None]:
     if precision == "float32":
         yield
     elif precision == "tf32":
-        with use_kernels(conv2d=TENSOR_CORE_KERNELS, matmul=TENSOR_CORE_KERNELS):
+        with use_kernels(**TF32_KERNELS):
             yield
     else:
         with autocast(precision):

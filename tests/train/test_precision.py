@@ -10,11 +10,13 @@ import pytest
 import minigrad as mg
 from claims.runs import configuration, make_training
 from claims.tiny import SIDE, write_images
+from minigrad.kernels import conv2d
+from minigrad.kernels.conv2d import Conv2dProblem
 from minigrad.kernels.errors import MinigradError
 from minigrad.train.checkpoint import read_resume
 from minigrad.train.config import ConfigError
 from minigrad.train.loss_scaling import FIRST, GROWS_AFTER, LARGEST, LossScale
-from minigrad.train.precision import require_precision
+from minigrad.train.precision import computing_in, require_precision
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +114,12 @@ def test_the_cpu_says_that_it_computes_in_float32(precision: str) -> None:
         require_precision(precision, "cpu")
     require_precision(precision, "emulated")
     require_precision("float32", "cpu")
+
+
+def test_tf32_is_a_choice_of_kernels() -> None:
+    problem = Conv2dProblem(1, 8, (6, 6), 8, (3, 3))
+    names = [conv2d.forward.select(problem, "emulated").name]
+    with computing_in("tf32"):
+        names.append(conv2d.forward.select(problem, "emulated").name)
+        assert conv2d.forward.select(problem, "cpu").device == "cpu"
+    assert names == ["implicit_gemm", "implicit_gemm_tensor_core"]
