@@ -1,52 +1,5 @@
-"""Where and with what a measurement was taken, so that its figures can be judged later."""
+"""The stamp of a measurement; see `minigrad.workbench.environment`."""
 
-from __future__ import annotations
+from minigrad.workbench.environment import commit, environment, processor
 
-import datetime
-import os
-import platform
-import subprocess
-import sys
-from importlib import metadata
-from pathlib import Path
-
-
-def processor() -> str:
-    """The processor's name and its widest vector instructions, as the system tells them."""
-    lines = []
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    fields = dict(map(str.strip, line.split(":", 1)) for line in reversed(lines) if ":" in line)
-    flags = fields.get("flags", "").split()
-    vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "")
-    name = fields.get("model name", platform.processor() or platform.machine())
-    return f"{name}, {os.cpu_count()} cores{', ' + vectors if vectors else ''}"
-
-
-def commit() -> str:
-    """The checkout's commit, with a mark where the working tree differs from it."""
-    folder = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=folder, capture_output=True, text=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True)
-    except OSError:
-        return "unknown"
-    return f"{head.stdout.strip() or 'unknown'}{' (changed)' if changed.stdout.strip() else ''}"
-
-
-def environment(threads: int) -> dict[str, str | int | dict[str, str]]:
-    """Processor, threads, versions, commit, date and command."""
-    versions = {"python": platform.python_version()}
-    for name in ("numpy", "numba", "scipy", "torch"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "processor": processor(),
-        "threads": threads,
-        "versions": versions,
-        "commit": commit(),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join(["python -m", Path(sys.argv[0]).stem, *sys.argv[1:]]),
-    }
+__all__ = ["commit", "environment", "processor"]

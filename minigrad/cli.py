@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import evaluate, kernels, predict, summary, train
+from .commands import bench, evaluate, kernels, predict, summary, train
 from .commands.arguments import Parser, one_line
 from .kernels.cpu import jit
 from .kernels.errors import MinigradError
@@ -29,7 +29,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="minigrad", description="Train GoogLeNet on your own machine, from scratch.")
     parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, predict, summary, kernels):
+    for command in (train, evaluate, predict, summary, kernels, bench):
         command.add_parser(commands)
     return parser
 

@@ -23,6 +23,7 @@ LAYERS = [
     ["minigrad.inspect"],
     ["minigrad.models", "minigrad.data"],
     ["minigrad.train"],
+    ["minigrad.workbench"],
     ["minigrad.cli", "minigrad.commands", "minigrad.__main__"],
 ]
 RANK = {prefix: rank for rank, prefixes in enumerate(LAYERS) for prefix in prefixes}
@@ -73,9 +74,9 @@ def test_a_file_imports_only_what_stands_at_or_below_its_layer(name: str) -> Non
     assert not upwards, f"{name} imports from above: {upwards}"
 
 
-def test_torch_is_imported_nowhere_in_the_package() -> None:
+def test_torch_is_imported_nowhere_in_the_package_but_for_the_yardstick_of_bench() -> None:
     users = [name for name in SOURCES if any(m.split(".")[0] == "torch" for m in imported_modules(name))]
-    assert users == []
+    assert users == ["minigrad.workbench.pytorch"]
 
 
 def test_every_folder_with_sources_is_a_listed_package() -> None:

@@ -45,6 +45,10 @@ class BlockPool:
         self._sizes.insert(position, block.nbytes)
         self._blocks.insert(position, block)
 
+    def free_blocks(self) -> tuple[np.ndarray, ...]:
+        """The blocks that are not in use, for who wants them to hold something (the workbench: NaN)."""
+        return tuple(self._blocks)
+
     def clear(self) -> None:
         """Return the free blocks to the operating system."""
         self.bytes_held -= sum(self._sizes)

@@ -32,6 +32,9 @@ MOST_THREADS = 1024  # a block
 LARGEST_GRID = (2**31 - 1, 65535, 65535)
 
 SOURCES: dict[str, CudaSource] = {}
+Size = tuple[int, int, int]
+# Called with kernel, grid, block and bytes of dynamic shared memory before each launch.
+launch_listeners: list[Callable[[CudaKernel, Size, Size, int], None]] = []
 Defines = dict[str, str]
 
 
@@ -138,6 +141,8 @@ class CudaKernel:
             raise KernelError(f"kernel {self.name}: a block has 1 to {MOST_THREADS} threads, got {block}")
         if any(not 0 < size <= most for size, most in zip(grid3, LARGEST_GRID, strict=True)):
             raise KernelError(f"kernel {self.name}: a grid has up to {LARGEST_GRID} blocks, got {grid}")
+        for listener in launch_listeners:
+            listener(self, grid3, block3, shared_bytes)
         if self._device((*arguments, *reaches)) == "emulated":
             self._emulated(grid3, block3, arguments, shared_bytes, reaches)
         else:
@@ -168,7 +173,7 @@ class CudaKernel:
         return f"CudaKernel({self.source.path}: {self.name}, {given})"
 
 
-def _three(size: tuple[int, ...]) -> tuple[int, int, int]:
+def _three(size: tuple[int, ...]) -> Size:
     x, y, z = (*size, 1, 1)[:3]
     return int(x), int(y), int(z)
 

@@ -1,0 +1,197 @@
+"""minigrad bench: is a kernel right, and how fast is it on GoogLeNet's layers?"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minigrad.kernels.errors import MinigradError
+from minigrad.train.config import ConfigError
+
+from .arguments import add_debug
+
+if TYPE_CHECKING:
+    from minigrad.workbench.contracts import Contract
+    from minigrad.workbench.layers import Layer
+    from minigrad.workbench.rows import Report, Row
+    from minigrad.workbench.session import Session
+
+DEVICES = ("cpu", "cuda", "emulated")
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+# Images, and their height and width: enough to be worth timing, and little enough for the emulator.
+DEFAULT_BATCH = {"cpu": 8, "cuda": 64, "emulated": 2}
+DEFAULT_SIZE = {"cpu": 224, "cuda": 224, "emulated": 32}
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="test and time kernels on a model's layers",
+        description="Compare the variants of an operation with a float64 oracle, and time those that are right. "
+        "OP is an operation, a family (conv2d, pool2d, batch_norm, ...), the beginning of names (max_pool2d), or "
+        "all. `minigrad bench compare OLD.json NEW.json` compares two runs. Status 1 where something is wrong "
+        "or slower.",
+    )
+    parser.add_argument("targets", metavar="OP", nargs="+", help="what to measure; or: compare OLD.json NEW.json")
+    parser.add_argument("--model", default="googlenet", metavar="NAME", help="whose layers (default: googlenet)")
+    parser.add_argument(
+        "--layers", nargs="+", default=(), metavar="TEXT", help="only layers with one of these in their line"
+    )
+    parser.add_argument(
+        "--problem", action="append", default=[], metavar="TEXT",
+        help="a shape by hand instead of layers, as the tables print it: 'Conv2dProblem(batch=2, ...)'",
+    )  # fmt: skip
+    parser.add_argument("--batch", type=int, metavar="N", help="images (8; cuda 64, emulated 2)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="of the images (224; emulated 32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of activations (default: float32)")
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="default: cpu; emulated: nothing is timed"
+    )
+    parser.add_argument("--variants", nargs="+", default=(), metavar="NAME", help="only these")
+    parser.add_argument(
+        "--odd", type=int, default=6, metavar="N", help="odd shapes that a variant must pass first (default: 6)"
+    )
+    parser.add_argument(
+        "--tolerance", type=float, metavar="X", help="relative error allowed, instead of the dtype's"
+    )
+    parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="for each variant and layer (0.3)")
+    parser.add_argument("--warm", action="store_true", help="leave the arguments in the cache")
+    parser.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: a new one)")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: every core")
+    parser.add_argument("--without-pytorch", action="store_true", help="do not time PyTorch beside")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all rows there, written layer by layer")
+    add_debug(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    from minigrad.device import library
+    from minigrad.workbench.environment import environment
+    from minigrad.workbench.roofline import measure_ceilings
+    from minigrad.workbench.rows import Report
+    from minigrad.workbench.session import Session, Settings
+    from minigrad.workbench.table import heading
+
+    from .machine import apply_settings
+
+    _require(arguments)
+    threads = apply_settings("", arguments.threads)
+    library(arguments.device)
+    contracts = _contracts(arguments.targets)
+    layers = _layers(arguments, contracts)
+    settings = Settings(
+        arguments.device, arguments.dtype, tuple(arguments.variants), arguments.seconds, arguments.warm,
+        secrets.randbits(32) if arguments.seed is None else arguments.seed, arguments.odd, arguments.tolerance,
+        not arguments.without_pytorch,
+    )  # fmt: skip
+    ceilings = None if settings.device == "emulated" else measure_ceilings(settings.device, settings.dtype)
+    report = Report(environment(threads), asdict(settings), asdict(ceilings) if ceilings else {})
+    cache = "warm" if settings.warm else "cold"
+    print(heading(settings.device, settings.dtype, threads, cache, ceilings, settings.seed), flush=True)
+    with progress(len(layers)) as bar:
+        session = Session(settings, ceilings, bar.set_postfix_str)
+        return _report(arguments, report, session, layers, bar)
+
+
+def _require(arguments: argparse.Namespace) -> None:
+    """Refuse, before any work is done, what has no meaning."""
+    for name in ("batch", "size"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} must be at least 1, not {value}")
+    if arguments.odd < 0 or arguments.seconds < 0:
+        raise ConfigError("--odd and --seconds must not be negative")
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ConfigError(f"--seed must not be negative, is {arguments.seed}")
+    if arguments.tolerance is not None and not arguments.tolerance > 0:
+        raise ConfigError(f"--tolerance must be above 0, not {arguments.tolerance}")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ConfigError(f"--json: there is no folder {arguments.json.parent}")
+
+
+def _contracts(targets: list[str]) -> list[Contract]:
+    from minigrad.workbench.contracts import contracts_named
+
+    named = {c.operation.name: c for target in targets for c in contracts_named(target)}
+    return list(named.values())
+
+
+def _layers(arguments: argparse.Namespace, contracts: list[Contract]) -> list[Layer]:
+    """The layers to measure, those of one operation beside each other."""
+    from minigrad.workbench.by_hand import fits, parse_problem
+    from minigrad.workbench.layers import Layer, traced_layers
+
+    from .model import require_model
+
+    if arguments.problem:
+        problems = [parse_problem(text) for text in arguments.problem]
+        found = [Layer(c.operation.name, problem) for c in contracts for problem in problems if fits(c, problem)]
+        if not found:
+            raise ConfigError(
+                f"--problem: {' and '.join(arguments.targets)} takes no {type(problems[0]).__name__}"
+            )
+        if any(problem.dtype != arguments.dtype for problem in problems):
+            raise ConfigError(f"--problem: its dtype must be that of --dtype, {arguments.dtype}")
+        return found
+    batch = arguments.batch or DEFAULT_BATCH[arguments.device]
+    size = arguments.size or DEFAULT_SIZE[arguments.device]
+    require_model(arguments.model, size)
+    traced = traced_layers(arguments.model, batch, size, arguments.dtype)
+    names = [contract.operation.name for contract in contracts]
+    runs = [layer for name in names for layer in traced if layer.operation == name]
+    if not runs:
+        raise MinigradError(f"{arguments.model} does not run {', '.join(names)}; give a shape by --problem")
+    found = [
+        layer
+        for layer in runs
+        if not arguments.layers or any(text in f"{layer.name} {layer.paths}" for text in arguments.layers)
+    ]
+    if not found:
+        raise MinigradError(f"--layers: no layer's line contains {' or '.join(map(repr, arguments.layers))}")
+    return found
+
+
+@contextmanager
+def progress(layers: int) -> Iterator[Any]:
+    """A bar over the layers, on a terminal; each layer's block is printed above it."""
+    from tqdm import tqdm
+
+    hidden = not sys.stderr.isatty()
+    with tqdm(total=layers, unit="layer", file=sys.stderr, leave=False, disable=hidden, dynamic_ncols=True) as bar:
+        yield bar
+
+
+def _report(arguments: argparse.Namespace, report: Report, session: Session, layers: list[Layer], bar: Any) -> int:
+    """Measure, print and keep layer after layer; the exit status."""
+    from minigrad.workbench.rows import save
+    from minigrad.workbench.table import layer_block
+
+    rows: list[Row] = []
+    try:
+        for name in dict.fromkeys(layer.operation for layer in layers):
+            for block in session.measure([layer for layer in layers if layer.operation == name]):
+                rows += block
+                bar.write(layer_block(block), file=sys.stdout)
+                bar.update(bool(block[0].paths) or bool(arguments.problem))
+                if arguments.json is not None:
+                    save(report.with_rows(rows), arguments.json)
+    except KeyboardInterrupt:
+        kept = f"; {len(rows)} rows are in {arguments.json}" if arguments.json and rows else ""
+        raise KeyboardInterrupt(f"interrupted after {len(rows)} rows{kept}") from None
+    wrong = sorted({f"{row.operation}={row.variant}" for row in rows if row.verdict == "wrong"})
+    if wrong:
+        raise MinigradError(f"wrong: {', '.join(wrong)}")
+    idle = [row for row in rows if row.verdict == "refuses" and row.paths + tuple(arguments.problem)]
+    if idle and not any(row.verdict == "right" and row.bytes_moved for row in rows):
+        raise MinigradError(f"no variant ran: {idle[0].variant} refuses {idle[0].problem}: {idle[0].reason}")
+    return 0

@@ -1,0 +1,127 @@
+"""What was measured: a row for each layer and variant, and the file that keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from minigrad.kernels.errors import MinigradError
+from minigrad.train.atomic_file import write_atomically
+
+FORMAT = "minigrad bench 1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant on one problem.
+
+    Attributes:
+        operation, layer, problem: the problem's operation, its name for people, and itself, to be replayed by
+            `--problem`.
+        paths: the modules of the model that have this problem.
+        variant, device, dtype, cache: what ran, where, in what, from a "cold" or a "warm" cache.
+        verdict: "right", "wrong", "refuses" or, where nothing was compared (PyTorch), "yardstick".
+        reason: why it is wrong or refuses, or why it was not timed.
+        largest_error, norm_error, tolerance_used: see `workbench.check.Errors`.
+        median_ms, p20_ms, p80_ms, rounds: milliseconds of one call, and how often it was timed.
+        work, bytes_moved: of the definition; see `workbench.contracts`.
+        roofline, side: the share of the roofline reached, and which ceiling is the lower one.
+        over_reference, over_pytorch: how many times faster than they are.
+        standing: "fastest", "equal" to it within the noise, or "".
+        launches: CUDA kernels launched in a call, with their grids and blocks; counted in the emulator.
+    """
+
+    operation: str
+    layer: str
+    problem: str
+    paths: tuple[str, ...]
+    variant: str
+    device: str
+    dtype: str
+    cache: str = "cold"
+    verdict: str = "right"
+    reason: str = ""
+    largest_error: float | None = None
+    norm_error: float | None = None
+    tolerance_used: float | None = None
+    median_ms: float | None = None
+    p20_ms: float | None = None
+    p80_ms: float | None = None
+    rounds: int = 0
+    work: int = 0
+    bytes_moved: int = 0
+    roofline: float | None = None
+    side: str = ""
+    over_reference: float | None = None
+    over_pytorch: float | None = None
+    standing: str = ""
+    launches: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a row of another file must share to be comparable."""
+        return self.operation, self.problem, self.variant, self.device, self.dtype, self.cache
+
+    @property
+    def gflops(self) -> float | None:
+        """Billions of the definition's operations in a second."""
+        return None if self.median_ms is None else 1e-6 * self.work / self.median_ms
+
+    @property
+    def gigabytes(self) -> float | None:
+        """Gigabytes moved in a second."""
+        return None if self.median_ms is None else 1e-6 * self.bytes_moved / self.median_ms
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows of a run, and with what they were measured."""
+
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+    ceilings: dict[str, Any]
+    rows: tuple[Row, ...] = ()
+
+    def with_rows(self, rows: Sequence[Row]) -> Report:
+        return replace(self, rows=tuple(rows))
+
+
+def save(report: Report, path: Path) -> None:
+    """Write a report as JSON, at once or not at all.
+
+    Raises:
+        MinigradError: if the file cannot be written.
+    """
+    content = {"format": FORMAT, **asdict(report)}
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def _row(content: dict[str, Any]) -> Row:
+    known = {item.name for item in fields(Row)}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content.items()
+        if name in known
+    }
+    return Row(**values)
+
+
+def load(path: Path) -> Report:
+    """Read what `save` wrote.
+
+    Raises:
+        MinigradError: if there is no such file, or it is none of ours.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
+        rows = tuple(_row(row) for row in content["rows"])
+        return Report(content["environment"], content["settings"], content["ceilings"], rows)
+    except OSError as error:
+        raise MinigradError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise MinigradError(f"{path} is no file that `minigrad bench --json` wrote: {error}") from error
