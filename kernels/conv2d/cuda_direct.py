@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from ..cuda.buffers import channels_last, empty, empty_channels_last, pixel_distance
+from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance
 from ..cuda.launch import REAL, CudaSource, struct
 from . import forward, forward_relu, input_gradient, weight_gradient
-from .cuda_output import contiguous, result
+from .cuda_output import result
 from .geometry import Geometry, forward_geometry, transposed_geometry
 from .problem import Conv2dProblem
 

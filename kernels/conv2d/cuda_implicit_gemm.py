@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..cuda.buffers import address, channels_last, empty, empty_channels_last, pixel_distance
+from ..cuda.buffers import address, channels_last, contiguous, empty, empty_channels_last, pixel_distance
 from ..cuda.launch import REAL, CudaSource, struct
 from ..matmul.tiles import BUSY, DEFINITIONS, SLICE_BYTES, choose_tile, defines, lanes_of, never_compiled
-from . import forward, forward_relu, input_gradient, weight_gradient
-from .cuda_output import contiguous, result
+from . import forward, forward_relu, forward_statistics, input_gradient, weight_gradient
+from .cuda_output import result
 from .geometry import Geometry, forward_geometry, transposed_geometry
 from .problem import Conv2dProblem
+from .reference import refuses_empty
 
 THREADS = 256  # of the kernels of filters.cu
+MERGED = 256  # parts of moments that one block merges
 FEWEST_SLICES = 4  # a block's part of a split sum is not shorter than this
 
 PRODUCTS = CudaSource("conv2d/implicit_gemm.cu", never_compiled, **DEFINITIONS)
+MOMENTS = CudaSource("conv2d/moments.cu", SUM=("float", "double"))
 FILTERS = CudaSource("conv2d/filters.cu", REAL=tuple(REAL.values()))
 
 
@@ -93,29 +96,44 @@ def _convolve(
     strides: tuple[int, ...],
     bias: Array | None,
     y: Array,
-    relu: bool,
     tensor_core: bool,
+    relu: bool = False,
+    statistics: bool = False,
 ) -> Array:
-    """Gather `x` into `y`; for the gradient of the input, these are gy and gx."""
-    if y.size == 0:
-        return y
+    """Gather `x` into `y`; for the gradient of the input, these are gy and gx. Gives the moments of y, or None."""
     groups, taps = problem.groups, geometry[4] * geometry[5]
     sources, targets = x.shape[1] // groups, y.shape[1] // groups
     x, padded, vector = fetchable(x, groups)
     gather = gather_of(geometry, problem.batch, padded)
     rows = problem.batch * geometry[2] * geometry[3]
     tile = choose_tile(rows, targets, groups, vector, problem.dtype)
-    lanes = lanes_of(problem.dtype)
-    vectors = pixel_distance(y) % lanes == 0 and targets % lanes == 0 and address(y) % 16 == 0
-    PRODUCTS.kernel("convolve", **defines(problem.dtype, tile, vector, tensor_core))(
-        (tile.number(rows, targets), 1, groups), (tile.threads,),
+    given = defines(problem.dtype, tile, vector, tensor_core)
+    arguments = (
         gather, x, np.int32(pixel_distance(x)),
         packed_filter(contiguous(weight), strides, groups, targets, taps, sources, padded), np.int32(targets),
         None if bias is None else contiguous(bias), y, np.int32(pixel_distance(y)),
-        np.int32(vectors or (groups == 1 and pixel_distance(y) % lanes == 0 and address(y) % 16 == 0)),
-        np.int32(relu), shared_bytes=tile.shared_bytes(tensor_core),
+        np.int32(_in_whole_vectors(y, groups)),
     )  # fmt: skip
-    return y
+    grid, threads = (tile.number(rows, targets), 1, groups), (tile.threads,)
+    shared = tile.shared_bytes(tensor_core)
+    if not statistics:
+        PRODUCTS.kernel("convolve", **given)(grid, threads, *arguments, np.int32(relu), shared_bytes=shared)
+        return None
+    moments = empty((-(-rows // tile.rows), y.shape[1], 3), _wide(problem), like=y)
+    PRODUCTS.kernel("convolve_with_moments", **given)(grid, threads, *arguments, moments, shared_bytes=shared)
+    return moments
+
+
+def _wide(problem: Conv2dProblem) -> type[np.floating]:
+    """The type of sums."""
+    return np.float64 if problem.dtype == "float64" else np.float32
+
+
+def _in_whole_vectors(y: Array, groups: int) -> bool:
+    """Whether each group of each pixel begins at 16 bytes."""
+    lanes = lanes_of(y.dtype.name)
+    channels = y.shape[1] // groups if groups > 1 else lanes
+    return pixel_distance(y) % lanes == 0 and channels % lanes == 0 and address(y) % 16 == 0
 
 
 def _forward(
@@ -124,20 +142,41 @@ def _forward(
     weight: Array,
     bias: Array | None,
     out: Array | None,
-    relu: bool,
     tensor_core: bool,
-) -> Array:
+    relu: bool = False,
+    statistics: bool = False,
+) -> tuple[Array, Array]:
+    """y and, where they are wanted, its moments."""
     k, c, r, s = problem.weight_shape
     strides = (0, k // problem.groups * c * r * s, c * r * s, 1, r * s)
     y = result(problem.output_shape, x, out)
-    return _convolve(problem, forward_geometry(problem), x, weight, strides, bias, y, relu, tensor_core)
+    geometry = forward_geometry(problem)
+    return y, _convolve(problem, geometry, x, weight, strides, bias, y, tensor_core, relu, statistics)
+
+
+def _mean_and_variance(problem: Conv2dProblem, moments: Array) -> tuple[Array, Array]:
+    """Of each channel, from the moments of tiles (tile, channel, 3)."""
+    wide = _wide(problem)
+    defines = {"SUM": REAL[np.dtype(wide).name]}
+    while len(moments) > 1:
+        parts, channels, _ = moments.shape
+        merged = empty((-(-parts // MERGED), channels, 3), wide, like=moments)
+        sizes = (np.int32(size) for size in (parts, MERGED, channels))
+        grid = -(-channels // 32), len(merged)
+        MOMENTS.kernel("merge", **defines)(grid, (32, 8), moments, *sizes, merged)
+        moments = merged
+    channels = moments.shape[1]
+    mean, variance = empty((channels,), wide, like=moments), empty((channels,), wide, like=moments)
+    MOMENTS.kernel("finish", **defines)(_blocks(channels), (THREADS,), moments, np.int32(channels), mean, variance)
+    return mean, variance
 
 
 def _input_gradient(problem: Conv2dProblem, gy: Array, weight: Array, tensor_core: bool) -> Array:
     k, c, r, s = problem.weight_shape
     strides = (r * s - 1, k // problem.groups * c * r * s, r * s, -1, c * r * s)
     gx = empty_channels_last(problem.input_shape, gy.dtype, like=gy)
-    return _convolve(problem, transposed_geometry(problem), gy, weight, strides, None, gx, False, tensor_core)
+    _convolve(problem, transposed_geometry(problem), gy, weight, strides, None, gx, tensor_core)
+    return gx
 
 
 def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: bool) -> Array:
@@ -155,8 +194,7 @@ def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: b
     wanted = max(1, min(2 * BUSY // (tiles * groups), slices // FEWEST_SLICES))
     part = max(1, -(-slices // wanted)) * slice_pixels
     parts = -(-pixels // part)
-    wide = np.float64 if problem.dtype == "float64" else np.float32
-    sums = empty((groups, parts, targets, columns), wide, like=x)
+    sums = empty((groups, parts, targets, columns), _wide(problem), like=x)
     PRODUCTS.kernel("weight_gradient", **defines(problem.dtype, tile, vector, tensor_core))(
         (tiles, parts, groups), (tile.threads,), gather, x, np.int32(pixel_distance(x)), gy,
         np.int32(pixel_distance(gy)), np.int32(targets), np.int32(part), sums, np.int32(columns % 4 == 0),
@@ -194,13 +232,22 @@ def _register(name: str, tensor_core: bool, priority: Any, refuses: Any) -> None
     def forward_gemm(
         problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
     ) -> Array:
-        return _forward(problem, x, weight, bias, out, False, tensor_core)
+        return _forward(problem, x, weight, bias, out, tensor_core)[0]
 
     @options(forward_relu)
     def forward_relu_gemm(
         problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
     ) -> Array:
-        return _forward(problem, x, weight, bias, out, True, tensor_core)
+        return _forward(problem, x, weight, bias, out, tensor_core, relu=True)[0]
+
+    @forward_statistics.variant(
+        name, device="cuda", priority=priority, refuses=lambda problem: refuses_empty(problem) or refuses(problem)
+    )
+    def forward_statistics_gemm(
+        problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        y, moments = _forward(problem, x, weight, bias, out, tensor_core, statistics=True)
+        return y, *_mean_and_variance(problem, moments)
 
     @options(input_gradient)
     def input_gradient_gemm(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Array, device_of, is_channels_last
-from ..cuda.buffers import empty, empty_channels_last
+from ..cuda.buffers import empty_channels_last
 from ..errors import ShapeError
 
 
@@ -25,12 +25,3 @@ def result(shape: tuple[int, int, int, int], like: Array, out: Array | None) -> 
             f"conv2d: out must lie channels-last, whole or as a slice of channels; got strides {out.strides}"
         )
     return out
-
-
-def contiguous(array: Array) -> Array:
-    """`array` as it is if it is C-contiguous, else a copy that is."""
-    if array.flags.c_contiguous:
-        return array
-    copy = empty(array.shape, array.dtype, array)
-    copy[...] = array
-    return copy

@@ -37,7 +37,7 @@ __device__ __forceinline__ long long pixel(int image, const Axis& rows, const Ax
     return ((long long)image * rows.source + h) * columns.source + w;
 }
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     gather(Gather problem, const Real* __restrict__ x, int x_distance, const Real* __restrict__ weight,
            FilterStrides strides, const Real* __restrict__ bias, Real* __restrict__ y, int y_distance, int relu) {
     const Axis rows = problem.rows, columns = problem.columns;
@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // gweight (K, C/groups, R, S): each thread walks over all pixels.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     weight_gradient(Gather problem, const Real* __restrict__ x, int x_distance, const Real* __restrict__ gy,
                     int gy_distance, Real* __restrict__ gweight) {
     const Axis rows = problem.rows, columns = problem.columns;

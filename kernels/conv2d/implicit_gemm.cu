@@ -16,21 +16,43 @@
 // writes the sums of its part, and filters.cu adds them up in order. No atomics: a run's bits are the next one's.
 //
 // Definitions: those of matmul/tiles.cuh.
+#include "conv2d/statistics.cuh"
 #include "conv2d/windows.cuh"
-#include "matmul/epilogue.cuh"
 #include "matmul/gemm.cuh"
 
-// Forward and gradient of the input. `filter` has the rows of filters.cu. Blocks: tiles, columns first; 1; groups.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-    convolve(Gather gather, const Real* __restrict__ x, int x_distance, const Real* __restrict__ filter, int targets,
-             const Real* __restrict__ bias, Real* __restrict__ y, int y_distance, int vectors, int relu) {
+// What forward, forward with statistics and gradient of the input have in common. `filter` has the rows of filters.cu.
+#define CONVOLVE_PARAMETERS                                                                                         \
+    Gather gather, const Real *__restrict__ x, int x_distance, const Real *__restrict__ filter, int targets,        \
+        const Real *__restrict__ bias, Real *__restrict__ y, int y_distance, int vectors
+
+#define CONVOLVE_STORE                                                                                              \
+    {y + blockIdx.z * targets, y_distance, gather.rows, targets, vectors != 0,                                      \
+     bias == nullptr ? nullptr : bias + blockIdx.z * targets, false}
+
+template <class Epilogue>
+__device__ __forceinline__ void convolve_tile(const Gather& gather, const Real* x, int x_distance, const Real* filter,
+                                              int targets, const Epilogue& epilogue) {
     const int tiles = divide_up(targets, TILE_N), group = blockIdx.z;
     const Windows windows = {x + group * gather.channels.number, x_distance, gather, gather.rows, gather.columns};
     const Rows filters = {filter + (long long)group * targets * gather.columns, gather.columns, targets, gather.columns};
-    const Store<Real> store = {y + group * targets, y_distance, gather.rows, targets, vectors != 0,
-                               bias == nullptr ? nullptr : bias + group * targets, relu != 0};
     multiply<true, true>(windows, filters, int(blockIdx.x / tiles) * TILE_M, int(blockIdx.x % tiles) * TILE_N, 0,
-                         gather.columns, store);
+                         gather.columns, epilogue);
+}
+
+// Forward and gradient of the input. Blocks: tiles, columns first; 1; groups.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolve(CONVOLVE_PARAMETERS, int relu) {
+    Store<Real> store = CONVOLVE_STORE;
+    store.relu = relu != 0;
+    convolve_tile(gather, x, x_distance, filter, targets, store);
+}
+
+// Forward, and the moments of y: (tile of pixels, channel).
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+    convolve_with_moments(CONVOLVE_PARAMETERS, Moments<Sum>* __restrict__ moments) {
+    const long long channels = (long long)gridDim.z * targets;
+    Moments<Sum>* const row = moments + blockIdx.x / divide_up(targets, TILE_N) * channels + blockIdx.z * targets;
+    const StoreWithMoments store = {CONVOLVE_STORE, row};
+    convolve_tile(gather, x, x_distance, filter, targets, store);
 }
 
 // Sums over `part` pixels each: parts (group, part, k, (tap, c)). Blocks: tiles, columns first; parts; groups.

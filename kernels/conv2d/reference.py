@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Array, array_module
-from . import forward, forward_relu, input_gradient, weight_gradient
+from . import forward, forward_relu, forward_statistics, input_gradient, weight_gradient
 from .problem import Conv2dProblem
 
 
@@ -58,6 +58,21 @@ def forward_reference(problem: Conv2dProblem, x: Array, weight: Array, bias: Arr
 @forward_relu.variant("reference", device="any")
 def forward_relu_reference(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     return array_module(x).maximum(forward_reference(problem, x, weight, bias), 0)
+
+
+def refuses_empty(problem: Conv2dProblem) -> str | None:
+    """Statistics need values."""
+    return None if problem.batch else "a batch without images has no mean and variance"
+
+
+@forward_statistics.variant("reference", device="any", refuses=refuses_empty)
+def forward_statistics_reference(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    xp, y = array_module(x), forward_reference(problem, x, weight, bias)
+    dtype = xp.float64 if problem.dtype == "float64" else xp.float32
+    wide = y.astype(xp.float64)
+    return y, wide.mean((0, 2, 3)).astype(dtype), wide.var((0, 2, 3)).astype(dtype)
 
 
 @input_gradient.variant("reference", device="any")

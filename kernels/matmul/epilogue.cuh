@@ -13,8 +13,20 @@ struct Store {
     const Real* bias;  // one for each column, or null
     bool relu;
 
+    __device__ __forceinline__ Result result(Sum value, int column) const {
+        if (bias != nullptr && column < columns) value += widen(bias[column]);
+        if (relu && value < 0) value = 0;  // NaN stays
+        return narrow<Result>(value);
+    }
+
+    // Takes the sums of the tile at (row, column).
+    template <class Core>
+    __device__ __forceinline__ void take(const Core& core, Piece*, int row, int column) const {
+        core.for_each_run([&](int r, int c, int, const auto& values) { write(row + r, column + c, values); });
+    }
+
     template <int RUN>
-    __device__ __forceinline__ void operator()(int row, int column, const Sum (&values)[RUN]) const {
+    __device__ __forceinline__ void write(int row, int column, const Sum (&values)[RUN]) const {
         constexpr int MOST = 16 / sizeof(Result);
         constexpr int WIDTH = RUN < MOST ? RUN : MOST;
         if (row >= rows) return;
@@ -24,10 +36,7 @@ struct Store {
             Vector<Result, WIDTH> results;
 #pragma unroll
             for (int lane = 0; lane < WIDTH; ++lane) {
-                Sum value = values[i + lane];
-                if (bias != nullptr && column + i + lane < columns) value += widen(bias[column + i + lane]);
-                if (relu && value < 0) value = 0;  // NaN stays
-                results.lanes[lane] = narrow<Result>(value);
+                results.lanes[lane] = result(values[i + lane], column + i + lane);
             }
             if (vectors && column + i + WIDTH <= columns) {
                 store(start + i, results);

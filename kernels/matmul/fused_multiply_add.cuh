@@ -49,7 +49,9 @@ struct FusedMultiplyAdd {
     using Left = Share<LEFT_ALONG, TILE_M, M>;
     using Right = Share<RIGHT_ALONG, TILE_N, N>;
     static_assert(Left::THREADS_ACROSS * Right::THREADS_ACROSS == THREADS, "one share a thread");
-    static constexpr int RUN = Right::RUN;  // adjacent columns that a thread has
+    static constexpr int RUN = Right::RUN;                        // adjacent columns that a thread has
+    static constexpr int COLUMNS = N;                             // all columns that it has
+    static constexpr int ROW_THREADS = Left::THREADS_ACROSS;      // threads that have the same columns
 
     Sum sums[N][M] = {};
 
@@ -78,7 +80,13 @@ struct FusedMultiplyAdd {
         }
     }
 
-    // Calls body(row, column, values) for each run of sums, counting from the corner of the block's tile.
+    __device__ __forceinline__ static int row_thread() { return down(); }
+
+    // Where a thread's columns stand in the block's tile.
+    __device__ __forceinline__ static int column_of(int own) { return Right::number(across(), own); }
+
+    // Calls body(row, column, own, values) for each run of sums. Row and column count from the corner of the block's tile;
+    // `own` is the number of the run's first column among the thread's.
     template <class Body>
     __device__ __forceinline__ void for_each_run(Body body) const {
 #pragma unroll
@@ -88,7 +96,7 @@ struct FusedMultiplyAdd {
                 Sum values[RUN];
 #pragma unroll
                 for (int lane = 0; lane < RUN; ++lane) values[lane] = sums[j + lane][i];
-                body(Left::number(down(), i), Right::number(across(), j), values);
+                body(Left::number(down(), i), column_of(j), j, values);
             }
         }
     }

@@ -47,5 +47,5 @@ __device__ __forceinline__ void multiply(const Left& left, const Right& right, i
         const Piece* stage = shared + slice % STAGES * STAGE;
         core.multiply(stage, stage + LEFT_SIZE);
     }
-    core.for_each_run([&](int r, int c, const auto& values) { epilogue(row + r, column + c, values); });
+    epilogue.take(core, shared, row, column);
 }

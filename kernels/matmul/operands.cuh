@@ -61,7 +61,7 @@ struct Loader {
                 row = matrix.row(depth + row_of(i), depth_stop);
             }
             Piece& target = tile[place<Shape::PIECES>(row_of(i), piece)];
-#pragma unroll
+#pragma unroll (VECTOR == 1 ? 1 : LANES / VECTOR)  // where it is slow anyway, it shall be small
             for (int lane = 0; lane < LANES; lane += VECTOR) {
                 bool inside;
                 const Real* source = matrix.find(row, matrix.column(start + lane, stop), inside);

@@ -31,6 +31,8 @@ struct TensorCores {
     // Which column of the product the matrix instructions' columns are is free where ldmatrix takes a row for each. They
     // are dealt out so that the 4 x 2 columns of a lane are neighbours, and leave in 16 bytes or more.
     static constexpr int RUN = RIGHT_ALONG ? 8 : 2;
+    static constexpr int COLUMNS = 8;                        // of a lane
+    static constexpr int ROW_THREADS = TILE_M / M * 8;       // lanes that have the same columns
 
     float sums[M / 16][4][4] = {};
 
@@ -87,7 +89,7 @@ struct TensorCores {
     }
 
     __device__ __forceinline__ void multiply(const Piece* left, const Piece* right) {
-#pragma unroll
+#pragma unroll (TF32 ? 1 : 2)  // single elements have an address each, too many for two steps at once
         for (int step = 0; step < 2; ++step) {
             unsigned a[M / 16][4], b[2][4];
 #pragma unroll
@@ -105,7 +107,15 @@ struct TensorCores {
         }
     }
 
-    // Calls body(row, column, values) for each run of sums, counting from the corner of the block's tile.
+    __device__ __forceinline__ static int row_thread() { return threadIdx.x / 32 / WARPS_ACROSS * 8 + lane() / 4; }
+
+    // Where a lane's columns stand in the block's tile.
+    __device__ __forceinline__ static int column_of(int own) {
+        return first_column() + own / RUN * 8 + lane() % 4 * RUN + own % RUN;
+    }
+
+    // Calls body(row, column, own, values) for each run of sums. Row and column count from the corner of the block's tile;
+    // `own` is the number of the run's first column among the thread's.
     template <class Body>
     __device__ __forceinline__ void for_each_run(Body body) const {
 #pragma unroll
@@ -118,7 +128,7 @@ struct TensorCores {
                     float values[RUN];
 #pragma unroll
                     for (int e = 0; e < RUN; ++e) values[e] = sums[i][first + e / 2][half * 2 + e % 2];
-                    body(row, first_column() + first * 8 + lane() % 4 * RUN, values);
+                    body(row, column_of(first * 2), first * 2, values);
                 }
             }
         }

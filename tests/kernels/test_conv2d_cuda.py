@@ -109,10 +109,7 @@ TILED = [
     ("implicit_gemm_tensor_core", "float16"),
     ("implicit_gemm_tensor_core", "bfloat16"),
 ]
-
-
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-@pytest.mark.parametrize(
+every_tile = pytest.mark.parametrize(
     ("variant", "dtype", "tile"),
     [
         pytest.param(variant, dtype, tile, id=f"{variant}-{dtype}-{tile.rows}x{tile.columns}")
@@ -121,6 +118,10 @@ TILED = [
         if fits(tile, lanes_of(dtype), dtype)
     ],
 )
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+@every_tile
 def test_every_tile(monkeypatch: pytest.MonkeyPatch, operation: Any, variant: str, dtype: str, tile: Tile) -> None:
     """Several tiles in each direction, the last of each not full; several parts of the filter's gradient."""
     monkeypatch.setattr(cuda_implicit_gemm, "choose_tile", lambda *_: tile)
@@ -134,6 +135,31 @@ def test_the_first_layer_of_a_network_in_sixteen_bits(operation: Any, dtype: str
     """Few channels are fetched by 8 bytes."""
     problem = Conv2dProblem(1, channels, (21, 19), 64, (7, 7), (2, 2), (3, 3), dtype=dtype)
     assert_right(operation, "implicit_gemm_tensor_core", problem)
+
+
+@every_tile
+@pytest.mark.parametrize("groups", [1, 2])
+def test_statistics_are_those_of_what_was_written(
+    monkeypatch: pytest.MonkeyPatch, variant: str, dtype: str, tile: Tile, groups: int
+) -> None:
+    """Also where channels are far from zero, and in every order of threads to the bit."""
+    monkeypatch.setattr(cuda_implicit_gemm, "choose_tile", lambda *_: tile)
+    monkeypatch.setattr(cuda_implicit_gemm, "MERGED", 2)  # parts are merged in several launches
+    problem = Conv2dProblem(3, 16, (13, 12), 144, (3, 3), padding=(1, 1), groups=groups, dtype=dtype)
+    x, weight, bias = arguments_of(conv2d.forward, problem)
+    arguments = [emulated(array) for array in (x, weight, 100 * bias)]
+    function = conv2d.forward_statistics.variants[variant].function
+    y, mean, variance = function(problem, *arguments)
+    without = conv2d.forward.variants[variant].function(problem, *arguments)
+    assert y.tobytes() == without.tobytes()
+    wide = np.array(y, np.float64)
+    assert mean.dtype == variance.dtype == ("float64" if dtype == "float64" else "float32")
+    # Merging some twenty parts loses a few units in the last place; the variance, of squares, some more.
+    exact = 1e-14 if dtype == "float64" else 2e-6
+    np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=exact, atol=exact * 100)
+    np.testing.assert_allclose(variance, wide.var((0, 2, 3)), rtol=10 * exact)
+    with thread_order(7):
+        assert [a.tobytes() for a in function(problem, *arguments)] == [a.tobytes() for a in (y, mean, variance)]
 
 
 EACH_ONCE = [("cuda_direct", "float32"), ("implicit_gemm", "float32"), ("implicit_gemm_tensor_core", "float16")]
