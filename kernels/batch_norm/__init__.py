@@ -5,6 +5,7 @@
     forward_training(problem, x, weight, bias)                    -> y, mean, variance, inverse_std
     forward_evaluation(problem, x, weight, bias, mean, variance)  -> y
     backward_training(problem, gy, x, weight, bias, mean, inverse_std)  -> gx, gweight, gbias
+    move_statistics(problem, running_mean, running_variance, mean, variance, momentum)  -> None
 
 `forward_training` takes mean and (biased) variance over N, H and W; `forward_evaluation` is given them.
 With `problem.relu`, y becomes max(0, y) in the same pass (NaN stays NaN), and `backward_training`
@@ -13,6 +14,9 @@ are (N,C,H,W) of any strides and of `problem.dtype`, everything else is (C,) and
 `problem.statistics_dtype`: float32 where activations have 16 bits. On CPUs,
 statistics are accumulated in float64; everywhere in an order that depends only on the shape, so the
 same input gives the same bits with any number of threads.
+
+`move_statistics` moves the running statistics, in place, towards those of a batch: running = (1 - momentum) *
+running + momentum * batch, where the variance is the unbiased one, count / (count - 1) times the batch's.
 
 Ioffe and Szegedy, "Batch normalization", arXiv 1502.03167, algorithm 1 and the gradients below it.
 """
@@ -23,6 +27,7 @@ from .problem import BatchNormProblem
 forward_training = Operation("batch_norm_forward_training", family="batch_norm")
 forward_evaluation = Operation("batch_norm_forward_evaluation", family="batch_norm")
 backward_training = Operation("batch_norm_backward_training", family="batch_norm")
+move_statistics = Operation("batch_norm_move_statistics", family="batch_norm")
 
 from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
@@ -33,5 +38,6 @@ __all__ = [
     "cuda",
     "forward_evaluation",
     "forward_training",
+    "move_statistics",
     "reference",
 ]

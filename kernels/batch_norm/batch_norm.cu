@@ -287,3 +287,14 @@ extern "C" __global__ void __launch_bounds__(256, 2) input_gradient(
         store(gx + (long long)pixel * channels + channel, values);
     });
 }
+
+// The running statistics a step towards the batch's; `unbiased` is count / (count - 1). One thread a channel.
+extern "C" __global__ void __launch_bounds__(256, 4) move_statistics(
+    Number* __restrict__ running_mean, Number* __restrict__ running_variance, const Number* __restrict__ mean,
+    const Number* __restrict__ variance, int channels, double momentum, double unbiased) {
+    const int channel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (channel >= channels) return;
+    const Number keep = Number(1 - momentum), take = Number(momentum);
+    running_mean[channel] = keep * running_mean[channel] + take * mean[channel];
+    running_variance[channel] = keep * running_variance[channel] + take * (variance[channel] * Number(unbiased));
+}

@@ -14,9 +14,9 @@ import numpy as np
 from ..arrays import Array
 from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance, vector_width
 from ..cuda.launch import REAL, CudaKernel, CudaSource
-from . import backward_training, forward_evaluation, forward_training
+from . import backward_training, forward_evaluation, forward_training, move_statistics
 from .problem import BatchNormProblem
-from .reference import refuses_empty
+from .reference import move_statistics_reference, refuses_empty, refuses_one_value
 
 MOST_THREADS = 256
 MOST_BLOCKS = 1024  # several for each multiprocessor of the largest GPUs, and few enough to merge their sums
@@ -166,3 +166,29 @@ def backward_training_rows(
 
 def _finishing_grid(channels: int) -> tuple[int]:
     return (-(-channels // FINISHING_BLOCK[0]),)
+
+
+def refuses_moving(problem: BatchNormProblem) -> str | None:
+    return refuses_one_value(problem) or refuses_evaluation(problem)
+
+
+@move_statistics.variant("rows", device="cuda", priority=10, refuses=refuses_moving)
+def move_statistics_rows(
+    problem: BatchNormProblem,
+    running_mean: Array,
+    running_variance: Array,
+    mean: Array,
+    variance: Array,
+    momentum: float,
+) -> None:
+    arrays = running_mean, running_variance, mean, variance
+    if any(array.dtype != problem.statistics_dtype or not array.flags.c_contiguous for array in arrays):
+        move_statistics_reference(problem, *arrays, momentum)  # a model whose own numbers have 16 bits
+        return
+    channels, unbiased = problem.shape[1], problem.count / (problem.count - 1)
+    launch = SOURCE.kernel("move_statistics", REAL=REAL[problem.dtype], VECTOR=1)
+    launch(
+        (-(-channels // MOST_THREADS),),
+        (MOST_THREADS,),
+        *(*arrays, np.int32(channels), np.float64(momentum), np.float64(unbiased)),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import Array, array_module
-from . import backward_training, forward_evaluation, forward_training
+from . import backward_training, forward_evaluation, forward_training, move_statistics
 from .problem import BatchNormProblem
 
 
@@ -65,3 +65,25 @@ def backward_training_reference(
     through_statistics = (_by_channel(gbias) + normalised * _by_channel(gweight)) / gbias.dtype.type(problem.count)
     gx = _by_channel(scale) * (gy - through_statistics)
     return gx.astype(x.dtype, copy=False), gweight, gbias
+
+
+def refuses_one_value(problem: BatchNormProblem) -> str | None:
+    """The unbiased variance needs two."""
+    return None if problem.count > 1 else f"a channel of one value, in {problem.shape}, has no unbiased variance"
+
+
+@move_statistics.variant("reference", device="any", refuses=refuses_one_value)
+def move_statistics_reference(
+    problem: BatchNormProblem,
+    running_mean: Array,
+    running_variance: Array,
+    mean: Array,
+    variance: Array,
+    momentum: float,
+) -> None:
+    for running, batch in (
+        (running_mean, mean),
+        (running_variance, variance * (problem.count / (problem.count - 1))),
+    ):
+        running *= 1.0 - momentum
+        running += momentum * batch

@@ -21,6 +21,7 @@ from claims.variants import (
     without_compiler,
 )
 from minigrad.kernels import batch_norm
+from minigrad.kernels.arrays import on_host
 from minigrad.kernels.batch_norm import BatchNormProblem
 from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import KernelError, MinigradError
@@ -211,6 +212,23 @@ def test_nan_passes_through_relu(operation: Any, variant: str) -> None:
     with use_kernels(batch_norm=variant):
         y = operation(problem, *given_arrays)
     assert np.argwhere(np.isnan(y)).tolist() == [[0, 7, 2, 2]]
+
+
+@every_variant(batch_norm.move_statistics)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("momentum", [0.1, 1.0])
+def test_every_variant_moves_statistics_in_place(
+    operation: Any, variant: str, momentum: float, dtype: str
+) -> None:
+    running, batch = (arrays((1, 300, 1, 1), dtype, seed) for seed in (1, 2))
+    given_arrays = [*(a[name] for a in (running, batch) for name in ("mean", "variance")), momentum]
+    problem = BatchNormProblem((2, 300, 3, 1), dtype=dtype)
+    assert_variant_matches_oracle(operation, variant, problem, given_arrays, in_place=True)
+    expected = (1 - momentum) * running["variance"] + momentum * batch["variance"] * 6 / 5
+    with use_kernels(batch_norm=variant):
+        used = on_device_of(operation, variant, given_arrays)
+        operation(problem, *used)
+    np.testing.assert_allclose(on_host(used[1]), expected, rtol=1e-6)  # a few roundings of float32
 
 
 def test_what_does_not_fit_is_said_with_its_values() -> None:

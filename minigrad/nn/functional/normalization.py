@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ... import random
 from ...autocast import is_sixteen_bits
 from ...autograd import apply
+from ...kernels import batch_norm as kernels
 from ...kernels.arrays import dtype_name
 from ...kernels.batch_norm import BatchNormProblem
 from ...kernels.dropout import DropoutProblem
@@ -52,7 +52,8 @@ def batch_norm(
     name = "batch_norm"
     given = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     wide = "float32" if is_sixteen_bits(real(input, name)) else None  # what may differ from the input
-    narrow = {key: None if isinstance(x, Tensor) and x.dtype == wide else x for key, x in given.items()}
+    # A dtype equals None where it is NumPy's default, float64.
+    narrow = {key: None if wide and isinstance(x, Tensor) and x.dtype == wide else x for key, x in given.items()}
     dtype = same_dtype(name, narrow, input=input)
     if momentum is None:
         raise MinigradError(
@@ -85,8 +86,10 @@ def batch_norm(
         function = normalization.BatchNormTraining(problem)
         y = apply(function, x, scale, shift)
         if training and running_mean is not None and running_var is not None:
-            _move(running_mean, function.mean, momentum)
-            _move(running_var, function.variance * (count / (count - 1)), momentum)
+            moved = running_mean.data, running_var.data
+            kernels.move_statistics(problem, *moved, function.mean, function.variance, momentum)
+            for running in (running_mean, running_var):
+                running.note_change("batch_norm in training mode, which moves running statistics")
     else:
         moments = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
         y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *moments)
@@ -96,13 +99,6 @@ def batch_norm(
 def _as_images(x: Tensor) -> Tensor:
     """(N, C, ...) as (N, C, H, 1), unless it is (N, C, H, W) already."""
     return x if x.ndim == 4 else x.reshape(*x.shape[:2], math.prod(x.shape[2:]), 1)
-
-
-def _move(running: Tensor, batch: Any, momentum: float) -> None:
-    """Move a running statistic towards the batch's, in place."""
-    running.data *= 1.0 - momentum
-    running.data += momentum * batch
-    running.note_change("batch_norm in training mode, which moves running statistics")
 
 
 def local_response_norm(
