@@ -103,10 +103,11 @@ class Run:
     losses: list[float] = field(default_factory=list)
 
 
-def run_minigrad(experiment: Experiment, dtype: str) -> Run:
-    """Train minigrad's model in `dtype`."""
+def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run:
+    """Train minigrad's model in `dtype`; "bfloat16" is mixed precision on float32 weights."""
     run = Run()
-    model = models.build(experiment.model, init_weights=False, **experiment.options).to(dtype=dtype)
+    dtype, products = ("float32", dtype) if dtype == "bfloat16" else (dtype, None)
+    model = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
     model.load_state_dict(experiment.state())
     optimizer = SGD(model.parameters(), experiment.learning_rate, experiment.momentum)
     hooks = []
@@ -119,8 +120,9 @@ def run_minigrad(experiment: Experiment, dtype: str) -> Run:
 
             hooks.append(module.register_forward_hook(record))
     for step, (images, labels) in enumerate(experiment.batches()):
-        x = mg.tensor(images, dtype=dtype, requires_grad=True)
-        loss = models.loss(model(x), mg.tensor(labels))
+        x = mg.tensor(images, dtype=dtype, requires_grad=True, device=device)
+        with mg.autocast(products):
+            loss = models.loss(model(x), mg.tensor(labels, device=device))
         optimizer.zero_grad()
         loss.backward()
         run.losses.append(float(loss))
@@ -133,17 +135,18 @@ def run_minigrad(experiment: Experiment, dtype: str) -> Run:
         optimizer.step()
         if step == 0:
             model.eval()
-            with mg.no_grad():
-                run.evaluation = np.array(model(mg.tensor(images, dtype=dtype)), np.float64)
+            with mg.no_grad(), mg.autocast(products):
+                run.evaluation = np.array(model(mg.tensor(images, dtype=dtype, device=device)), np.float64)
             model.train()
     return run
 
 
-def run_torch(experiment: Experiment, dtype: str) -> Run:
-    """Train PyTorch's model in `dtype`."""
+def run_torch(experiment: Experiment, dtype: str, device: str = "cpu") -> Run:
+    """Train PyTorch's model in `dtype`; "bfloat16" is mixed precision on float32 weights."""
     run = Run()
-    kind = getattr(torch, dtype)
-    model = experiment.torch_model().to(kind)
+    kind = torch.float32 if dtype == "bfloat16" else getattr(torch, dtype)
+    mixed = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
+    model = experiment.torch_model().to(device, kind)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in experiment.state().items()})
     optimizer = torch.optim.SGD(model.parameters(), experiment.learning_rate, experiment.momentum)
     hooks = []
@@ -151,12 +154,13 @@ def run_torch(experiment: Experiment, dtype: str) -> Run:
         if name and not isinstance(module, torch.nn.BatchNorm2d | torch.nn.Identity):
 
             def record(module: object, inputs: object, output: torch.Tensor, name: str = name) -> None:
-                run.activations[name] = output.detach().double().numpy().copy()
+                run.activations[name] = output.detach().double().cpu().numpy().copy()
 
             hooks.append(module.register_forward_hook(record))
     for step, (images, labels) in enumerate(experiment.batches()):
-        x = torch.from_numpy(images).to(kind).requires_grad_()
-        loss = torch_loss(model(x), torch.from_numpy(labels))
+        x = torch.from_numpy(images).to(device, kind).requires_grad_()
+        with mixed:
+            loss = torch_loss(model(x), torch.from_numpy(labels).to(device))
         optimizer.zero_grad()
         loss.backward()
         run.losses.append(loss.item())
@@ -164,13 +168,13 @@ def run_torch(experiment: Experiment, dtype: str) -> Run:
             for hook in hooks:
                 hook.remove()
             leaves = {"images": x, **dict(model.named_parameters())}
-            run.gradients = {name: leaf.grad.double().numpy() for name, leaf in leaves.items()}  # type: ignore[union-attr]
-            run.statistics = {name: value.double().numpy().copy() for name, value in model.named_buffers()}
+            run.gradients = {name: leaf.grad.double().cpu().numpy() for name, leaf in leaves.items()}  # type: ignore[union-attr]
+            run.statistics = {name: value.double().cpu().numpy().copy() for name, value in model.named_buffers()}
         optimizer.step()
         if step == 0:
             model.eval()
-            with torch.no_grad():
-                run.evaluation = model(torch.from_numpy(images).to(kind)).double().numpy()
+            with torch.no_grad(), mixed:
+                run.evaluation = model(torch.from_numpy(images).to(device, kind)).double().cpu().numpy()
             model.train()
     return run
 
