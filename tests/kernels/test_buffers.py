@@ -180,6 +180,6 @@ def test_a_task_kernel_is_compiled_once_for_all_processes(tmp_path: Path) -> Non
 @pytest.mark.parametrize("count", [0, 10**6])
 def test_a_number_of_threads_that_cannot_be_is_refused(count: int) -> None:
     before = get_num_threads()
-    with pytest.raises(ValueError, match=f"must be between 1 and .*, got {count}"):
+    with pytest.raises(ValueError, match=f"must be an integer between 1 and .*, got {count}"):
         set_num_threads(count)
     assert get_num_threads() == before
