@@ -15,7 +15,7 @@ SPILLS_WITH_REASON: dict[tuple[str, str], str] = {}
 MOST_STATIC_SHARED = 48 << 10
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("source", all_sources(), ids=lambda source: source.path)
 def test_every_specialisation_compiles_without_spills(source: CudaSource, architecture: str) -> None:
