@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import bench, evaluate, kernels, predict, summary, train
+from .commands import bench, evaluate, kernels, new_kernel, predict, summary, train
 from .commands.arguments import Parser, one_line
 from .kernels.cpu import jit
 from .kernels.errors import MinigradError
@@ -29,7 +29,7 @@ def make_parser() -> Parser:
     parser = Parser(prog="minigrad", description="Train GoogLeNet on your own machine, from scratch.")
     parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (train, evaluate, predict, summary, kernels, bench):
+    for command in (train, evaluate, predict, summary, kernels, bench, new_kernel):
         command.add_parser(commands)
     return parser
 

@@ -15,6 +15,7 @@ from minigrad.kernels.errors import MinigradError
 from minigrad.train.config import ConfigError
 
 from .arguments import add_debug
+from .user_kernels import add_kernel, load_named
 
 if TYPE_CHECKING:
     from minigrad.workbench.contracts import Contract
@@ -53,6 +54,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="cpu", help="default: cpu; emulated: nothing is timed"
     )
+    add_kernel(parser)
     parser.add_argument("--variants", nargs="+", default=(), metavar="NAME", help="only these")
     parser.add_argument(
         "--odd", type=int, default=6, metavar="N", help="odd shapes that a variant must pass first (default: 6)"
@@ -88,6 +90,7 @@ def measure(arguments: argparse.Namespace) -> int:
     threads = apply_settings("", arguments.threads)
     library(arguments.device)
     contracts = _contracts(arguments.targets)
+    load_named(arguments.kernel)
     layers = _layers(arguments, contracts)
     settings = Settings(
         arguments.device, arguments.dtype, tuple(arguments.variants), arguments.seconds, arguments.warm,

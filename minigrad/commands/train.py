@@ -12,6 +12,7 @@ from minigrad.train.config import ConfigError, TrainConfig, changed_for_resume, 
 
 from .arguments import add_config, add_debug, given_config
 from .compilation import compile_kernels
+from .user_kernels import add_kernel, load_named
 
 if TYPE_CHECKING:
     from minigrad.data import ImageDataset
@@ -27,6 +28,7 @@ def add_parser(commands: Any) -> None:
         description="Train a model. Without options: GoogLeNet on scikit-learn's handwritten digits.",
     )
     add_config(parser)
+    add_kernel(parser)
     parser.add_argument("--out", default="runs", metavar="FOLDER", help="where the runs are (default: runs)")
     parser.add_argument("--name", metavar="NAME", help="of the run's folder; a new one is found by default")
     parser.add_argument(
@@ -45,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .model import require_model
 
+    load_named(arguments.kernel)
     given = _normalised(given_config(arguments))
     if not arguments.out:
         raise ConfigError("--out must name a folder, and is empty")

@@ -30,13 +30,15 @@ class Contract:
 
     Attributes:
         operation: the registry's.
-        draw: `draw(problem, generator)`: random arguments by name, in the order of the call, as NumPy arrays.
+        inputs: the names of its arguments after the problem, in order.
+        draw: `draw(problem, generator)`: random arguments by those names, as NumPy arrays.
         outputs: `outputs(problem)`: shape and dtype of each result by name, in order.
         work: `work(problem)`: additions, multiplications and comparisons of the definition.
         may_share: whether results may be views of the arguments.
     """
 
     operation: Operation
+    inputs: str
     draw: Callable[[Any, np.random.Generator], Arguments]
     outputs: Callable[[Any], Outputs]
     work: Callable[[Any], int]
@@ -214,75 +216,93 @@ def _rows_work(each: int) -> Callable[[Any], int]:
 CONTRACTS: dict[str, Contract] = {
     contract.operation.name: contract
     for contract in (
-        Contract(conv2d.forward, _draw_convolution, _like_output("y"), _convolution_work),
-        Contract(conv2d.forward_relu, _draw_convolution, _like_output("y"), _convolution_work),
+        Contract(conv2d.forward, "x weight bias", _draw_convolution, _like_output("y"), _convolution_work),
+        Contract(conv2d.forward_relu, "x weight bias", _draw_convolution, _like_output("y"), _convolution_work),
         Contract(
             conv2d.input_gradient,
+            "gy weight",
             _draw_input_gradient,
             lambda problem: {"gx": (problem.input_shape, problem.dtype)},
             _convolution_work,
         ),
         Contract(
             conv2d.weight_gradient,
+            "x gy",
             _draw_weight_gradient,
             lambda problem: {"gweight": (problem.weight_shape, problem.dtype)},
             _convolution_work,
         ),
         Contract(
             pool2d.max_forward,
+            "x",
             _draw_input,
             lambda p: {"y": (p.output_shape, p.dtype), "indices": (p.output_shape, p.index_dtype)},
             _window_work,
         ),
         Contract(
             pool2d.max_input_gradient,
+            "gy indices",
             _draw_max_gradient,
             _like_input("gx"),
             lambda problem: math.prod(problem.output_shape),
         ),
-        Contract(pool2d.max_gather, _draw_max_gather, _like_output("y"), lambda problem: 0),
-        Contract(pool2d.average_forward, _draw_input, _like_output("y"), _window_work),
-        Contract(pool2d.average_input_gradient, _draw_output_gradient, _like_input("gx"), _window_work),
-        Contract(pool2d.adaptive_average_forward, _draw_input, _like_output("y"), _adaptive_work),
-        Contract(pool2d.adaptive_average_input_gradient, _draw_output_gradient, _like_input("gx"), _adaptive_work),
+        Contract(pool2d.max_gather, "x indices", _draw_max_gather, _like_output("y"), lambda problem: 0),
+        Contract(pool2d.average_forward, "x", _draw_input, _like_output("y"), _window_work),
+        Contract(pool2d.average_input_gradient, "gy", _draw_output_gradient, _like_input("gx"), _window_work),
+        Contract(pool2d.adaptive_average_forward, "x", _draw_input, _like_output("y"), _adaptive_work),
+        Contract(
+            pool2d.adaptive_average_input_gradient, "gy", _draw_output_gradient, _like_input("gx"), _adaptive_work
+        ),
         # mean 1, squared differences 3, scale and shift 2
         Contract(
             batch_norm.forward_training,
+            "x weight bias",
             _draw_norm_training,
             _norm_outputs("y mean variance inverse_std"),
             _per_element(6),
         ),
-        Contract(batch_norm.forward_evaluation, _draw_norm_evaluation, _norm_outputs("y"), _per_element(3)),
+        Contract(
+            batch_norm.forward_evaluation,
+            "x weight bias mean variance",
+            _draw_norm_evaluation,
+            _norm_outputs("y"),
+            _per_element(3),
+        ),
         # normalised x 2, gbias 1, gweight 2, gx 4
         Contract(
             batch_norm.backward_training,
+            "gy x weight bias mean inverse_std",
             _draw_norm_gradient,
             _norm_outputs("gx gweight gbias"),
             _per_element(9),
         ),
-        Contract(concat.forward, _draw_concat, _like_output("y"), lambda problem: 0, may_share=True),
+        Contract(concat.forward, "arrays", _draw_concat, _like_output("y"), lambda problem: 0, may_share=True),
         Contract(
             cross_entropy.forward,
+            "logits targets",
             _draw_logits,
             lambda problem: {"losses": ((problem.rows,), problem.dtype)},
             _rows_work(3),
         ),
         Contract(
             cross_entropy.input_gradient,
+            "glosses logits targets",
             _draw_loss_gradient,
             lambda problem: {"glogits": ((problem.rows, problem.classes), problem.dtype)},
             _rows_work(5),
         ),
-        Contract(dropout.forward, _draw_dropout, _like_input("y"), _per_element(1)),
+        Contract(dropout.forward, "x seed offset", _draw_dropout, _like_input("y"), _per_element(1)),
         # a square and an addition for each channel of the window; scale, shift, power, product
         Contract(
             local_response_norm.forward,
+            "x",
             _draw_input,
             _like_input("y"),
             lambda problem: (2 * problem.size + 4) * math.prod(problem.shape),
         ),
         Contract(
             local_response_norm.input_gradient,
+            "gy x",
             _draw_response,
             _like_input("gx"),
             lambda problem: (4 * problem.size + 8) * math.prod(problem.shape),
@@ -297,10 +317,12 @@ def contracts_named(name: str) -> list[Contract]:
     Raises:
         KernelError: if there is no such operation, or none that the workbench can feed.
     """
+    if name in CONTRACTS:
+        return [CONTRACTS[name]]
     found = [
         contract
         for own, contract in CONTRACTS.items()
-        if name in ("all", own, contract.operation.family) or own.startswith(f"{name}_")
+        if name in ("all", contract.operation.family) or own.startswith(f"{name}_")
     ]
     if found:
         return found

@@ -1,0 +1,62 @@
+"""Kernels from files of the user's own: Python with a decorated function, or CUDA C++ with a comment."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from minigrad.kernels.errors import KernelError
+from minigrad.kernels.registry import OPERATIONS
+
+from .cuda_file import CudaFile
+
+SUFFIXES = (".py", ".cu")
+
+
+def load_kernels(path: Path) -> list[tuple[str, str]]:
+    """Register the kernels of a file; gives operation and variant of each.
+
+    Raises:
+        KernelError: if the file is not there, does not import, or has no kernel; with file and line.
+    """
+    if not path.is_file():
+        raise KernelError(f"--kernel {path}: there is no such file")
+    if path.suffix not in SUFFIXES:
+        raise KernelError(f"--kernel {path}: a kernel is a file {' or '.join(SUFFIXES)}")
+    before = _registered()
+    if path.suffix == ".cu":
+        file = CudaFile(path)
+        operation = file.contract.operation
+        operation.variant(file.name, device="cuda", refuses=file.refuses)(file.launch)
+    else:
+        _run(path)
+    added = sorted(_registered() - before)
+    if not added:
+        raise KernelError(
+            f"{path} registers no kernel: decorate a function, as by @conv2d.forward.variant('mine', device='cpu')"
+        )
+    return added
+
+
+def _registered() -> set[tuple[str, str]]:
+    return {(name, variant) for name, operation in OPERATIONS.items() for variant in operation.variants}
+
+
+def _run(path: Path) -> None:
+    """Import a Python file under a name of its own."""
+    name = f"minigrad_kernel_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path.resolve())
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # Numba looks there for what it compiles
+    try:
+        specification.loader.exec_module(module)
+    except SyntaxError as error:
+        raise KernelError(f"{path}, line {error.lineno}: {error.msg}") from error
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
+        place = f"{path}, line {lines[-1]}" if lines else f"{path}"
+        raise KernelError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error

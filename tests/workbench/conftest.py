@@ -1,0 +1,3 @@
+from claims.command_fixtures import images, minigrad, unchanged_process
+
+__all__ = ["images", "minigrad", "unchanged_process"]

@@ -1,0 +1,171 @@
+"""A kernel from a file of the user's own: the templates are right; mistakes are told with file and line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claims.commands import Run, assert_fails
+from claims.variants import without_compiler
+from minigrad.kernels.registry import OPERATIONS
+from minigrad.workbench.templates import templates
+
+OPS = sorted({*templates(".cu"), *templates(".py")})
+PROBLEMS = {
+    "conv2d": "Conv2dProblem(2, 3, (7, 6), 4, (3, 2), (2, 1), (1, 0))",
+    "max_po": "Pool2dProblem((2, 3, 7, 6), (3, 2), (2, 2), (1, 0), ceil_mode=True)",
+}
+
+
+@pytest.fixture(autouse=True)
+def restored_variants() -> Iterator[None]:
+    """What a file registers is gone after the test."""
+    before = {name: dict(operation.variants) for name, operation in OPERATIONS.items()}
+    yield
+    for name, variants in before.items():
+        OPERATIONS[name].variants = variants
+        OPERATIONS[name]._selected.clear()
+
+
+def bench_template(minigrad: Run, operation: str, language: str, device: str) -> str:
+    """What the bench says of a template, which must be right."""
+    suffix = {"cuda": "cu", "numba": "py"}[language]
+    assert minigrad("new-kernel", operation, "--language", language).status == 0
+    result = minigrad(
+        "bench", operation, "--kernel", f"mine.{suffix}", "--device", device, "--variants", "mine",
+        "--problem", PROBLEMS[operation[:6]], "--odd", 4, "--seed", 3, "--seconds", 0, "--without-pytorch",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    return result.out
+
+
+@without_compiler
+@pytest.mark.parametrize("operation", templates(".cu"))
+def test_every_cuda_template_is_right_in_the_emulator(minigrad: Run, operation: str) -> None:
+    out = bench_template(minigrad, operation, "cuda", "emulated")
+    assert "no times" in out
+    assert "blocks of" in out
+    assert "median" not in out
+
+
+@pytest.mark.parametrize("operation", templates(".py"))
+def test_every_numba_template_is_right(minigrad: Run, operation: str) -> None:
+    out = bench_template(minigrad, operation, "numba", "cpu")
+    assert "fastest" in out
+    assert f"{operation}=mine" in out
+
+
+def test_a_template_has_the_name_that_is_asked_for(minigrad: Run, tmp_path: Path) -> None:
+    assert minigrad("new-kernel", "conv2d_forward", "--language", "cuda", "--name", "tiled").status == 0
+    assert "name:      tiled\n" in (tmp_path / "tiled.cu").read_text()
+    assert minigrad("new-kernel", "conv2d_forward", "--language", "numba", "--name", "tiled").status == 0
+    assert 'variant("tiled", device="cpu"' in (tmp_path / "tiled.py").read_text()
+
+
+def test_a_template_overwrites_nothing(minigrad: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("keep\n")
+    assert_fails(minigrad("new-kernel", "conv2d_forward", "--language", "numba"), "mine.py exists")
+    assert (tmp_path / "mine.py").read_text() == "keep\n"
+
+
+@pytest.mark.parametrize(
+    ("operation", "phrases"),
+    [("conv3d", ["there is no operation 'conv3d'"]), ("dropout", ["no template of dropout", "conv2d_forward"])],
+)
+def test_operations_without_a_template(minigrad: Run, operation: str, phrases: list[str]) -> None:
+    assert_fails(minigrad("new-kernel", operation, "--language", "cuda"), *phrases)
+
+
+HEADER = """/* minigrad kernel
+operation: conv2d_forward
+arguments: x, weight, y
+grid: batch
+block: 32
+*/
+extern "C" __global__ void mine(const float* x, const float* weight, float* y) { y[0] = x[0]; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "phrases"),
+    [
+        ("missing.py", None, ["missing.py", "there is no such file"]),
+        ("mine.txt", "", ["mine.txt", ".py or .cu"]),
+        ("mine.py", "x = 1\ny = x +\n", ["mine.py, line 2: invalid syntax"]),
+        ("mine.py", "\nimport nothing_like_this\n", ["mine.py, line 2: ModuleNotFoundError", "nothing_like_this"]),
+        ("mine.py", "x = 1\n", ["mine.py registers no kernel", "variant('mine'"]),
+        ("mine.cu", "// nothing\n", ["mine.cu", "/* minigrad kernel"]),
+        ("mine.cu", HEADER.replace("grid: batch\n", ""), ["mine.cu, line 2", "does not say grid"]),
+        ("mine.cu", HEADER.replace("grid", "gird"), ["mine.cu, line 4", "no key 'gird'"]),
+        ("mine.cu", HEADER.replace("conv2d_forward", "conv3d"), ["mine.cu, line 2", "no operation 'conv3d'"]),
+        ("mine.cu", HEADER.replace("grid: batch", "grid: batch +"), ["mine.cu, line 4: grid", "'batch +'"]),
+        ("mine.cu", HEADER.replace(" mine(", " other("), ["mine.cu", "no kernel mine; there is other"]),
+    ],
+)
+def test_a_file_that_is_no_kernel(
+    minigrad: Run,
+    tmp_path: Path,
+    name: str,
+    text: str | None,
+    phrases: list[str],
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    assert_fails(minigrad("bench", "conv2d_forward", "--kernel", name), *phrases)
+
+
+@without_compiler
+@pytest.mark.parametrize(
+    ("old", "new", "phrases"),
+    [
+        ("y[0] = x[0]", "y[0] = nothing", ["does not compile", "mine.cu:7", "nothing"]),
+        ("grid: batch", "grid: bath", ["mine.cu, line 4: grid", "bath", "in_channels"]),
+        ("y[0] = x[0]", "y[0] = x[0]", ["unwritten at index"]),
+    ],
+)
+def test_a_cuda_kernel_that_is_wrong(
+    minigrad: Run,
+    tmp_path: Path,
+    old: str,
+    new: str,
+    phrases: list[str],
+) -> None:
+    (tmp_path / "mine.cu").write_text(HEADER.replace(old, new))
+    result = minigrad(
+        "bench", "conv2d_forward", "--kernel", "mine.cu", "--device", "emulated", "--variants", "mine",
+        "--problem", PROBLEMS["conv2d"], "--odd", 0,
+    )  # fmt: skip
+    assert_fails(result, "wrong: conv2d_forward=mine")
+    assert "WRONG: on Conv2dProblem(batch=2" in result.out
+    assert [phrase for phrase in phrases if phrase not in result.out] == []
+
+
+NUMPY_KERNEL = """
+from minigrad.kernels import conv2d
+
+CALLS = []
+
+@conv2d.forward.variant("mine", device="cpu")
+def forward(problem, x, weight, bias):
+    CALLS.append(problem)
+    return conv2d.forward.variants["reference"].function(problem, x, weight, bias)
+"""
+
+
+def test_training_uses_the_kernel(minigrad: Run, tmp_path: Path, images: Path) -> None:
+    (tmp_path / "mine.py").write_text(NUMPY_KERNEL)
+    result = minigrad(
+        "train", "--model", "tiny", "--data", images, "--size", 12, "--epochs", 1, "--kernel", "mine.py",
+        "--kernels", "conv2d_forward=mine",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert "mine.py: conv2d_forward=mine" in result.out
+    assert sys.modules["minigrad_kernel_mine"].CALLS
+
+
+def test_training_with_a_kernel_that_is_not_there(minigrad: Run, images: Path) -> None:
+    result = minigrad("train", "--model", "tiny", "--data", images, "--kernels", "conv2d_forward=mine")
+    assert_fails(result, "conv2d_forward has no variant 'mine'", status=2)
