@@ -19,6 +19,7 @@ log.txt has all that was printed, results.json environment and state of the part
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -65,6 +66,11 @@ def parts(options: argparse.Namespace) -> list[Part]:
     else:
         extra = {}
         tests += ["tests/gpu", "tests/kernels", "tests/cuda"]
+        if importlib.util.find_spec("xdist") is not None:
+            tests += [
+                "-n",
+                str(min(8, os.cpu_count() or 1)),
+            ]  # most of the time goes to NVRTC, one thread a kernel
     return [
         Part("tests", 200, tests, extra),
         program("parity", 110),

@@ -23,6 +23,8 @@ def compile_kernels(config: TrainConfig, dataset: ImageDataset, model: Module) -
     from minigrad.train.loop import make_objective
     from minigrad.train.warm_up import compilations, warm_up
 
+    if config.device == "emulated":
+        return  # a step in the emulator takes longer than the compilation that it would announce
     size = dataset.preparation.image_size
     shape = (min(config.batch_size, len(dataset.train)), 3, size, size)
     started = time.perf_counter()

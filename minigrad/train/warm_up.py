@@ -81,7 +81,7 @@ def warm_up(
     """
     random = default_generator.state_dict()
     try:
-        _step(config, copy.deepcopy(model), objective, image_shape, classes, device)
+        _step(config, copy.deepcopy(model).to(device), objective, image_shape, classes, device)
     finally:
         default_generator.load_state_dict(random)
 

@@ -70,6 +70,23 @@ def test_kernels_have_what_a_launch_sets() -> None:
     assert module.options[0] == "--std=c++17"
 
 
+def test_what_the_benchmarks_time_with_is_there() -> None:
+    for owner, names in (
+        (cupy, "copyto get_default_memory_pool"),
+        (cupy.cuda, "Event Stream Device get_elapsed_time nvrtc"),
+        (cupy.cuda.Event, "record synchronize"),
+        (cupy.cuda.Stream, "begin_capture end_capture synchronize"),
+        (cupy.cuda.MemoryPool, "total_bytes free_all_blocks"),
+        (cupy.cuda.runtime, "memGetInfo driverGetVersion runtimeGetVersion getDeviceProperties getDevice"),
+    ):
+        assert [name for name in names.split() if not hasattr(owner, name)] == []
+
+
+def test_an_allocation_is_one_object_for_all_its_views() -> None:
+    # What `minigrad.readers.owner` takes for granted.
+    assert hasattr(cupy.cuda.MemoryPointer, "mem") and hasattr(cupy.cuda.memory.BaseMemory, "ptr")
+
+
 @without_gpu
 def test_without_a_driver_one_line_says_so() -> None:
     with pytest.raises(DeviceError, match=r"device 'cuda': CuPy is installed, but no .*\(cudaError") as caught:
