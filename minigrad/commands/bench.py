@@ -68,12 +68,47 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: every core")
     parser.add_argument("--without-pytorch", action="store_true", help="do not time PyTorch beside")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all rows there, written layer by layer")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw roofline and times there, .png or .svg, a file an operation",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=0.05,
+        metavar="X",
+        help="compare: less than this share is no change (0.05)",
+    )
     add_debug(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return measure(arguments)
+    return compare(arguments) if arguments.targets[0] == "compare" else measure(arguments)
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    from minigrad.workbench import compare
+    from minigrad.workbench.rows import load
+
+    if len(arguments.targets) != 3:
+        raise ConfigError("compare takes two files: minigrad bench compare OLD.json NEW.json")
+    if arguments.threshold < 0:
+        raise ConfigError(f"--threshold must not be negative, is {arguments.threshold}")
+    old, new = (load(Path(name)) for name in arguments.targets[1:])
+    comparisons = compare.compare(old, new, arguments.threshold)
+    for difference in compare.differences(old, new):
+        print(f"note: the two were measured differently, {difference}")
+    for line in compare.lines(comparisons):
+        print(line)
+    worse = [c for c in comparisons if c.is_regression]
+    if worse:
+        first = worse[0]
+        name = f"{first.new.operation}={first.new.variant} on {first.new.layer}"
+        raise MinigradError(f"{len(worse)} of {len(comparisons)} rows are worse, as {name}: {first.word}")
+    return 0
 
 
 def measure(arguments: argparse.Namespace) -> int:
@@ -118,8 +153,14 @@ def _require(arguments: argparse.Namespace) -> None:
         raise ConfigError(f"--seed must not be negative, is {arguments.seed}")
     if arguments.tolerance is not None and not arguments.tolerance > 0:
         raise ConfigError(f"--tolerance must be above 0, not {arguments.tolerance}")
-    if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise ConfigError(f"--json: there is no folder {arguments.json.parent}")
+    for name in ("json", "plot"):
+        path = getattr(arguments, name)
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(f"--{name}: there is no folder {path.parent}")
+    if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--plot {arguments.plot}: a picture ends in .png or .svg")
+    if arguments.plot is not None and arguments.device == "emulated":
+        raise ConfigError("--plot draws times, and on --device emulated there are none")
 
 
 def _contracts(targets: list[str]) -> list[Contract]:
@@ -191,6 +232,10 @@ def _report(arguments: argparse.Namespace, report: Report, session: Session, lay
     except KeyboardInterrupt:
         kept = f"; {len(rows)} rows are in {arguments.json}" if arguments.json and rows else ""
         raise KeyboardInterrupt(f"interrupted after {len(rows)} rows{kept}") from None
+    if arguments.plot is not None and session.ceilings is not None and any(row.median_ms for row in rows):
+        from minigrad.workbench.plot import plot
+
+        print(f"drawn: {', '.join(map(str, plot(arguments.plot, rows, session.ceilings)))}")
     wrong = sorted({f"{row.operation}={row.variant}" for row in rows if row.verdict == "wrong"})
     if wrong:
         raise MinigradError(f"wrong: {', '.join(wrong)}")

@@ -19,7 +19,8 @@ operation's arrays and results by name, and numbers: an expression is an `int`, 
 `float32(...)` and `float64(...)` what they say. `grid` and `block` are one to three expressions, x first. The file
 is compiled with -DREAL=float, double, __half or __nv_bfloat16, as the problem's dtype is one of `dtypes`
 (float32 by default). Activations and their gradients come C-contiguous or channels-last, as `layout` says;
-everything else, filters (K, C / groups, R, S) too, is C-contiguous. An array that is None (bias) is a null pointer.
+everything else, filters (K, C / groups, R, S) too, is C-contiguous. An array that is None (bias) is a null
+pointer.
 
 Expressions are Python's, on the numbers of the problem (`names_of`), with ceil_div, min and max.
 """
