@@ -13,7 +13,7 @@ struct FilterStrides {
 };
 
 // packed[group, target, (tap, c)] with c < `padded`; zero from `sources` on.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     pack(const Real* __restrict__ weight, FilterStrides strides, int groups, int targets, int taps, int sources,
          int padded, Real* __restrict__ packed) {
     const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // gweight[group, k, c, tap] = sum over `count` parts, in order, of parts[group, part, k, (tap, c)].
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     add_parts(const Sum* __restrict__ parts, int count, int groups, int targets, int taps, int sources, int padded,
               Real* __restrict__ gweight) {
     const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;

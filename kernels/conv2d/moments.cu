@@ -9,7 +9,7 @@
 constexpr int ROWS = 8;
 
 // merged[group][channel] from parts[part][channel].
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     merge(const Moments<SUM>* __restrict__ parts, int count, int group, int channels,
           Moments<SUM>* __restrict__ merged) {
     __shared__ Moments<SUM> shared[ROWS][32];
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 // Mean and variance of each channel.
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     finish(const Moments<SUM>* __restrict__ moments, int channels, SUM* __restrict__ mean, SUM* __restrict__ variance) {
     const int channel = blockIdx.x * blockDim.x + threadIdx.x;
     if (channel >= channels) return;

@@ -109,6 +109,19 @@ def test_parts_of_a_warp_meet_on_their_own(order: int) -> None:
     np.testing.assert_array_equal(y, expected)
 
 
+@orders
+def test_who_comes_last_to_a_barrier_may_go_on_first(order: int) -> None:
+    y = empty((64, 64), np.int32)
+    with thread_order(order):
+        launch("take_turns", (64,), (64,), y)
+    values = np.arange(64)
+    for turn in range(8):
+        for step in range(turn % 3 + 1):
+            values = values[np.arange(64) ^ (1 << step)]
+        values = values[::-1] + 1
+    np.testing.assert_array_equal(y, np.tile(values, (64, 1)))
+
+
 def test_atomics_count_across_blocks_that_run_at_the_same_time() -> None:
     counter, total, largest = xp.zeros(1, np.int32), xp.zeros(1, np.float32), xp.zeros(1, np.int32)
     launch("count", (300,), (64,), counter, total, largest)
