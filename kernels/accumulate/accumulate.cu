@@ -1,8 +1,8 @@
 // The sum of two arrays: a stream of additions, 16 bytes a thread, and nothing but memory to wait for.
 //
-// What lies in memory as rows of `channels` elements at a fixed distance (channels-last activations, slices of them, and
-// flat arrays as one row) is added row by row. Each sum is computed in Wide<REAL> and rounded once, so it has the same bits
-// on every device.
+// What lies in memory as rows of `channels` elements at a fixed distance (channels-last activations, slices of them,
+// and flat arrays as one row) is added row by row. Each sum is computed in Wide<REAL> and rounded once, so it has the
+// same bits on every device.
 //
 // - `reference` (reference.py) is the library's addition, made for any strides;
 // - `stream`, here.

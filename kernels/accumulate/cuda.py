@@ -35,12 +35,12 @@ def refuses(problem: AccumulateProblem) -> str | None:
     return "it counts elements of a row in 32 bits" if math.prod(problem.shape) >= 2**31 else None
 
 
-def _images(*arrays: Array) -> list[Array] | None:
+def _images(a: Array, b: Array) -> tuple[Array, Array] | None:
     """The arrays as channels-last (N, C, H, W) of one order; None where they lie in different ones."""
-    if all(array.flags.c_contiguous for array in arrays):
-        return [array.reshape(1, -1, 1, 1) for array in arrays]
-    if arrays[0].ndim == 4 and all(is_channels_last(array) for array in arrays):
-        return list(arrays)
+    if a.flags.c_contiguous and b.flags.c_contiguous:
+        return a.reshape(1, -1, 1, 1), b.reshape(1, -1, 1, 1)
+    if a.ndim == 4 and is_channels_last(a) and is_channels_last(b):
+        return a, b
     return None
 
 
@@ -61,7 +61,7 @@ def add_rows(problem: AccumulateProblem, a: Array, b: Array) -> Array:
     images = _images(a, b)
     if images is None:
         return add_reference(problem, a, b)
-    if a.flags.c_contiguous:
+    if a.flags.c_contiguous and b.flags.c_contiguous:
         y = empty(a.shape, a.dtype, like=a)
         _launch(problem, *images, y.reshape(1, -1, 1, 1))
     else:

@@ -1,7 +1,7 @@
 // Dropout in one pass: a thread draws the four words of a random block and multiplies its four elements.
 //
-// The mask is never in memory. Ten rounds of Philox are some 60 integer operations for 4 elements, which hide behind the
-// loads and stores.
+// The mask is never in memory. Ten rounds of Philox are some 60 integer operations for 4 elements, which hide behind
+// the loads and stores.
 //
 // - `reference` (reference.py) draws all words first, in 64-bit arrays;
 // - `four_a_thread`, here, keeps them in registers.

@@ -1,9 +1,9 @@
-// Bilinear interpolation of channels-last images: a block takes one row of pixels, its threads VECTOR channels of a pixel.
+// Bilinear interpolation of channels-last images: a block takes a row of pixels, a thread VECTOR channels of a pixel.
 //
-// Which pixels a place lies between stands in tables that the host makes once a shape, in float64, so that every device
-// uses the same weights. Neighbouring threads hold neighbouring channels; the pixels that places have in common are found in
-// the cache. Gradients are gathered: each pixel adds up what the places around it send, always in the same order,
-// without atomics.
+// Which pixels a place lies between stands in tables that the host makes once a shape, in float64, so that every
+// device uses the same weights. Neighbouring threads hold neighbouring channels; the pixels that places have in common
+// are found in the cache. Gradients are gathered: each pixel adds up what the places around it send, always in the
+// same order, without atomics.
 //
 // - `reference` (reference.py) multiplies by matrices that are nearly all zeros;
 // - `rows`, here, reads four pixels a place.
@@ -41,8 +41,9 @@ extern "C" __global__ void __launch_bounds__(256, 3) forward(
         const Reals below_right = load<VECTOR>(x + (below + right) * distance + c);
         Reals result;
         for (int j = 0; j < VECTOR; ++j) {
-            const Number first = (1 - across[q]) * widen(upper_left.lanes[j]) + across[q] * widen(upper_right.lanes[j]);
-            const Number second = (1 - across[q]) * widen(below_left.lanes[j]) + across[q] * widen(below_right.lanes[j]);
+            const Number share = across[q];
+            const Number first = (1 - share) * widen(upper_left.lanes[j]) + share * widen(upper_right.lanes[j]);
+            const Number second = (1 - share) * widen(below_left.lanes[j]) + share * widen(below_right.lanes[j]);
             result.lanes[j] = narrow<Real>((1 - down[p]) * first + down[p] * second);
         }
         store(y + ((long long)blockIdx.x * s.columns + q) * s.channels + c, result);

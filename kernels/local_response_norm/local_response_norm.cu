@@ -1,8 +1,8 @@
 // Local response normalisation of channels-last activations: a block takes some pixels, its threads their channels.
 //
 // A channel's window is its neighbours in memory. A block brings its pixels into shared memory once, as the sums of a
-// window read each of them `size` times, and the gradient needs two such sums, one of the result of the other. A running
-// sum would be serial, lose digits, and carry one infinity on to every later channel.
+// window read each of them `size` times, and the gradient needs two such sums, one of the result of the other. A
+// running sum would be serial, lose digits, and carry one infinity on to every later channel.
 //
 // - `reference` (reference.py) makes a temporary array a step;
 // - `pixels`, here, reads each array once and writes the result. The usual beta of 3/4 is two square roots.
@@ -28,7 +28,7 @@ __device__ __forceinline__ Number inverse_power(Number s, Number beta) {
     return 1 / (root * square_root(root));
 }
 
-// Calls body(element, pixel, channel) for this thread's share of the block's pixels; elements are numbered in the block.
+// Calls body(element, pixel, channel) for this thread's share of the block's pixels; `element` counts in the block.
 template <class Body>
 __device__ __forceinline__ void for_each_element(int channels, long long pixels, int pixels_a_block, Body body) {
     const long long first = (long long)blockIdx.x * pixels_a_block;
@@ -39,7 +39,8 @@ __device__ __forceinline__ void for_each_element(int channels, long long pixels,
 }
 
 // s of the channel, from all channels of its pixel.
-__device__ __forceinline__ Number denominator(const Response& r, Number alpha, Number k, const Number* pixel, int channel) {
+__device__ __forceinline__ Number denominator(
+    const Response& r, Number alpha, Number k, const Number* pixel, int channel) {
     const int start = max(channel - r.before, 0), stop = min(channel - r.before + r.size, r.channels);
     Number sum = 0;
     for (int c = start; c < stop; ++c) sum += pixel[c] * pixel[c];
@@ -63,8 +64,8 @@ extern "C" __global__ void __launch_bounds__(256, 4)
 
 // gx = gy * s**-beta - 2 alpha beta x * (sum of what each s passes on to the channels of its window).
 extern "C" __global__ void __launch_bounds__(256, 4) input_gradient(
-    Response r, const Real* __restrict__ gy, int gy_distance, const Real* __restrict__ x, int distance, long long pixels,
-    int pixels_a_block, Number alpha, Number beta, Number k, Real* __restrict__ gx) {
+    Response r, const Real* __restrict__ gy, int gy_distance, const Real* __restrict__ x, int distance,
+    long long pixels, int pixels_a_block, Number alpha, Number beta, Number k, Real* __restrict__ gx) {
     dynamic_shared(Number, shared);
     Number *values = shared, *sent = values + pixels_a_block * r.channels, *direct = sent + pixels_a_block * r.channels;
     for_each_element(r.channels, pixels, pixels_a_block, [&](int element, long long pixel, int channel) {

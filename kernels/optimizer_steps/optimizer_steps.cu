@@ -1,10 +1,10 @@
 // One optimiser step over all parameters in one launch: a block takes one chunk of one parameter.
 //
-// A table in memory says where each chunk's arrays lie, so that a network's many small parameters cost one launch and its
-// few large ones fill the GPU. Each element is read and written once, 16 bytes a thread where all of a chunk's arrays are
-// aligned. Elements know nothing of one another; only the squared norm sums them, in an order that depends on the chunks alone.
-// A step that is given the squared norm of its gradients changes nothing where that is not finite: the decision is made
-// on the GPU, and no one waits for it.
+// A table in memory says where each chunk's arrays lie, so that a network's many small parameters cost one launch and
+// its few large ones fill the GPU. Each element is read and written once, 16 bytes a thread where all of a chunk's
+// arrays are aligned. Elements know nothing of one another; only the squared norm sums them, in an order that depends
+// on the chunks alone. A step that is given the squared norm of its gradients changes nothing where that is not
+// finite: the decision is made on the GPU, and no one waits for it.
 //
 // - `reference` (reference.py) passes over each parameter once a step of the formula;
 // - `multi_tensor`, here, passes over all of them once.
@@ -25,7 +25,9 @@ struct Chunk {
     long long length;
 };
 
-__device__ __forceinline__ Real* array_of(const Chunk& chunk, int i) { return reinterpret_cast<Real*>(chunk.arrays[i]); }
+__device__ __forceinline__ Real* array_of(const Chunk& chunk, int i) {
+    return reinterpret_cast<Real*>(chunk.arrays[i]);
+}
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
 
@@ -61,7 +63,9 @@ __device__ __forceinline__ void update(Chunk chunk, const double* squared_norm, 
     long long done = 0;
     if (aligned<ARRAYS>(chunk)) {
         done = chunk.length / WIDTH * WIDTH;
-        for (long long i = threadIdx.x * WIDTH; i < done; i += THREADS * WIDTH) update_some<WIDTH, ARRAYS>(chunk, i, body);
+        for (long long i = threadIdx.x * WIDTH; i < done; i += THREADS * WIDTH) {
+            update_some<WIDTH, ARRAYS>(chunk, i, body);
+        }
     }
     for (long long i = done + threadIdx.x; i < chunk.length; i += THREADS) update_some<1, ARRAYS>(chunk, i, body);
 }
@@ -79,8 +83,8 @@ extern "C" __global__ void __launch_bounds__(256, 3) sgd(
 
 // Arrays: parameter, gradient, first and second moment. `lr` and `correction` carry the corrections for the start.
 extern "C" __global__ void __launch_bounds__(256, 3) adam(
-    const Chunk* __restrict__ table, const double* __restrict__ squared_norm, Number lr, Number correction, Number beta1,
-    Number rest1, Number beta2, Number rest2, Number epsilon, Number decay, Number shrink, Number sign) {
+    const Chunk* __restrict__ table, const double* __restrict__ squared_norm, Number lr, Number correction,
+    Number beta1, Number rest1, Number beta2, Number rest2, Number epsilon, Number decay, Number shrink, Number sign) {
     update<4>(table[blockIdx.x], squared_norm, [=](Number (&v)[4]) {
         const Number direction = sign * v[1] + decay * v[0];
         v[2] = beta1 * v[2] + rest1 * direction;
@@ -114,7 +118,8 @@ __device__ __forceinline__ double sum_of_block(double value) {
 }
 
 // partial[chunk] = the sum of the squares of array 0. A product of two floats is exact in a double.
-extern "C" __global__ void __launch_bounds__(256, 4) squares(const Chunk* __restrict__ table, double* __restrict__ partial) {
+extern "C" __global__ void __launch_bounds__(256, 4)
+    squares(const Chunk* __restrict__ table, double* __restrict__ partial) {
     const Chunk chunk = table[blockIdx.x];
     const Real* array = array_of(chunk, 0);
     double sum = 0;
