@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.parity import Errors, Experiment, losses_table, run_minigrad, run_torch, table
 
 DTYPES = ("float32", "bfloat16")
-FULL = Experiment(size=224, batch=8, steps=10)
+FULL = Experiment(size=224, batch=4, steps=10)
 TINY = Experiment(size=32, batch=2, steps=1)
 
 

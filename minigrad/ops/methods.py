@@ -74,6 +74,7 @@ METHODS: dict[str, Any] = {
     "__iter__": _iterate,
     "__array_ufunc__": numpy_functions.array_ufunc,
     "__array_function__": numpy_functions.array_function,
+    "__cupy_override_elementwise_kernel__": numpy_functions.cupy_kernel,
     "T": property(_transpose),
     "mT": property(shape.matrix_transpose),
     "astype": elementwise.astype,

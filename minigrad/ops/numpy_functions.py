@@ -182,6 +182,20 @@ def array_ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options
     return _on_values(name, getattr(ufunc, method), inputs, options, targets, (inputs, options))
 
 
+def cupy_kernel(x: Tensor, kernel: Any, *inputs: Any, **options: Any) -> Any:
+    """`Tensor.__cupy_override_elementwise_kernel__`: an elementwise function of CuPy, or an operator with a CuPy
+    array on the left. CuPy asks this of every argument that has it.
+
+    Raises:
+        TypeError: if there is no ufunc of that name, or it has options.
+    """
+    name = str(kernel.name).removeprefix("cupy_")
+    ufunc = getattr(np, name, None)
+    if not isinstance(ufunc, np.ufunc) or ufunc not in UFUNCS or options:
+        raise TypeError(f"cupy.{name} of a Tensor is no operation of minigrad; give it x.data, off the tape")
+    return UFUNCS[ufunc](*inputs)
+
+
 def _on_values(name: str, function: Operation, args: Any, kwargs: Any, targets: Any, sources: Any) -> Any:
     """What NumPy makes of the values, off the tape.
 

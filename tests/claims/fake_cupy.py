@@ -53,6 +53,7 @@ OPERATORS = (
     "radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul rand ror rxor "
     "iadd isub imul itruediv ifloordiv imod ipow iand ior ixor neg pos abs invert"
 )
+UFUNCS = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "gt": "greater"}
 CREATING = ("zeros", "ones", "full", "arange", "linspace", "eye")
 
 
@@ -193,7 +194,12 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 def _operator(name: str) -> Callable[..., Any]:
+    ufunc = UFUNCS.get(name.strip("_"))
+
     def operator(self: ndarray, *others: Any) -> Any:
+        if others and hasattr(others[0], "__cupy_override_elementwise_kernel__"):  # of cupy.ufunc.__call__
+            kernel = types.SimpleNamespace(name=f"cupy_{ufunc}")
+            return others[0].__cupy_override_elementwise_kernel__(kernel, self, *others)
         plain = [_plain(other) for other in others]
         found = getattr(np.ndarray, name)(self.values, *plain)
         if found is NotImplemented:

@@ -82,6 +82,14 @@ def test_what_the_benchmarks_time_with_is_there() -> None:
         assert [name for name in names.split() if not hasattr(owner, name)] == []
 
 
+@pytest.mark.parametrize(
+    "name", ["add", "subtract", "multiply", "true_divide", "maximum", "isfinite", "exp", "greater"]
+)
+def test_functions_of_elements_know_bfloat16(name: str) -> None:
+    assert any(kind.startswith("E") for kind in getattr(cupy, name).types)
+    assert getattr(cupy, name).name == f"cupy_{name}"
+
+
 def test_an_allocation_is_one_object_for_all_its_views() -> None:
     # What `minigrad.readers.owner` takes for granted.
     assert hasattr(cupy.cuda.MemoryPointer, "mem") and hasattr(cupy.cuda.memory.BaseMemory, "ptr")

@@ -1,5 +1,5 @@
-"""The engine on CuPy's arrays: on a stand-in that refuses what CuPy refuses (claims/fake_cupy.py), and once more on a
-GPU where one answers."""
+"""The engine on CuPy's arrays: on a stand-in that refuses what CuPy refuses (claims/fake_cupy.py), and on a GPU where
+one answers."""
 
 from __future__ import annotations
 
@@ -197,6 +197,14 @@ def test_a_transfer_keeps_channels_last_both_ways() -> None:
     assert there.data.strides == images.strides
     assert there.to("cpu").data.strides == images.strides
     np.testing.assert_array_equal(there.numpy(), images)
+
+
+def test_an_array_on_the_left_keeps_the_tensor_on_the_tape(cupy: Any) -> None:
+    x = mg.tensor([1.0, 2.0], device="cuda", requires_grad=True)
+    y = cupy.asarray(np.float32([3, 4])) * x
+    assert isinstance(y, Tensor)
+    y.sum().backward()
+    assert x.grad.tolist() == [3, 4]
 
 
 def test_assignment_takes_values_and_indices_of_the_host() -> None:
