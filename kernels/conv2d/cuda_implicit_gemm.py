@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -210,15 +211,20 @@ def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: b
     return gweight
 
 
+def _refuses_many_pixels(problem: Conv2dProblem) -> str | None:
+    most = problem.batch * max(math.prod(problem.input_size), math.prod(problem.output_size))
+    return "it counts pixels in 32 bits" if most >= 2**31 - 128 else None  # the last tile may reach beyond
+
+
 def _refuses_16_bits(problem: Conv2dProblem) -> str | None:
     if problem.dtype in ("float32", "float64"):
-        return None
+        return _refuses_many_pixels(problem)
     return f"it is compiled for float32 and float64, not {problem.dtype}"
 
 
 def _refuses_float64(problem: Conv2dProblem) -> str | None:
     if problem.dtype in ("float16", "bfloat16", "float32"):
-        return None
+        return _refuses_many_pixels(problem)
     return f"tensor cores are used for float16, bfloat16 and float32 (as tf32), not for {problem.dtype}"
 
 

@@ -231,6 +231,13 @@ def test_what_is_chosen_for_each_type(dtype: str, chosen: str) -> None:
     assert {operation.select(problem, "cuda").name for operation in OPERATIONS} == {chosen}
 
 
+@pytest.mark.parametrize("variant", ["implicit_gemm", "implicit_gemm_tensor_core"])
+def test_more_pixels_than_32_bits_can_count_are_refused(variant: str) -> None:
+    problem = Conv2dProblem(2**15, 1, (256, 256), 1, (1, 1))
+    obstacle = conv2d.forward.variants[variant].obstacle(problem, "cuda")
+    assert obstacle == "it counts pixels in 32 bits"
+
+
 @given(number=st.integers(1, 2**31 - 1), x=st.integers(0, 2**31 - 1))
 def test_division_by_multiplication(number: int, x: int) -> None:
     """As windows.cuh does it."""
