@@ -38,6 +38,7 @@ class Case:
         self.contract, self.problem, self.device = contract, problem, device
         drawn = [contract.draw(problem, generator) for _ in range(sets)]
         xp = library(device)
+        self.on_device = xp.asarray
         self.expected = [oracle(contract, problem, arguments, xp) for arguments in drawn]
         self.sets = [mapped(arguments, lambda array: place(array, layout, xp)) for arguments in drawn]
         self.bytes_moved = contract.bytes_moved(problem, self.sets[0])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from minigrad.kernels.errors import MinigradError
 
@@ -51,9 +52,11 @@ def draw(rows: Sequence[Row], ceilings: Ceilings) -> Figure:
     roofline, times = figure.subplots(1, 2)
     colours = {variant: f"C{number}" for number, variant in enumerate(variants)}
     first = rows[0]
-    figure.suptitle(f"{first.operation} on {first.device}, {first.dtype}, {first.cache} cache")
+    figure.suptitle(f"{first.operation} on {first.device}, {first.dtype}, {first.cache} cache", x=0.01, ha="left")
     _draw_roofline(roofline, rows, ceilings, colours)
     _draw_times(times, rows, layers, colours)
+    patches = [Patch(color=colour, label=variant) for variant, colour in colours.items()]
+    figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), frameon=False)
     return figure
 
 
@@ -75,29 +78,30 @@ def _draw_roofline(axes: Any, rows: Sequence[Row], ceilings: Ceilings, colours: 
         own = [row for row in points if row.variant == variant]
         axes.plot(
             [row.work / row.bytes_moved for row in own], [row.gflops for row in own],
-            "o", markersize=5, alpha=0.7, color=colour, label=variant,
+            "o", markersize=5, alpha=0.7, color=colour,
         )  # fmt: skip
     axes.grid(which="major", alpha=0.3)
-    axes.legend(loc="lower right")
 
 
 def _draw_times(axes: Any, rows: Sequence[Row], layers: Sequence[str], colours: dict[str, str]) -> None:
-    """A bar a layer and variant, from the fastest possible on; the whisker is p20 to p80."""
-    height = 1 / (len(colours) + 1)
-    for number, (variant, colour) in enumerate(colours.items()):
-        own = {row.layer: row for row in rows if row.variant == variant}
-        places = [layers.index(layer) + (number + 0.5) * height - 0.5 for layer in own]
-        medians = np.array([row.median_ms for row in own.values()])
-        low = medians - np.array([row.p20_ms for row in own.values()])
-        high = np.array([row.p80_ms for row in own.values()]) - medians
-        axes.barh(
-            places, medians, height, xerr=(low, high), color=colour, label=variant,
-            error_kw={"linewidth": 0.8, "ecolor": "black"},
-        )  # fmt: skip
+    """A bar for each variant of each layer; the whisker is p20 to p80."""
+    place, ticks = 0.0, []
+    for layer in layers:
+        own = [row for row in rows if row.layer == layer]
+        ticks.append(place + (len(own) - 1) / 2)
+        for row in own:
+            assert row.median_ms is not None
+            assert row.p20_ms is not None
+            assert row.p80_ms is not None
+            whisker = [[row.median_ms - row.p20_ms], [row.p80_ms - row.median_ms]]
+            axes.barh(
+                place, row.median_ms, 1.0, xerr=whisker, color=colours[row.variant], error_kw={"linewidth": 0.8}
+            )
+            place += 1
+        place += 1
     shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in layers]
-    axes.set_yticks([number - height / 2 for number in range(len(layers))], shown, fontsize=7)
+    axes.set_yticks(ticks, shown, fontsize=7)
     axes.set(xlabel="milliseconds (median; whiskers p20 to p80)", title="time of a call", xscale="log")
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="best")

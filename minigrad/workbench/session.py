@@ -65,7 +65,6 @@ class Session:
         self, settings: Settings, ceilings: Ceilings | None, progress: Progress = lambda words: None
     ) -> None:
         self.settings, self.ceilings, self.progress = settings, ceilings, progress
-        self.generator = np.random.default_rng(settings.seed)
         self._clock: CpuClock | GpuClock | None = None
         if ceilings is not None:
             self._clock = GpuClock() if settings.device == "cuda" else CpuClock()
@@ -106,6 +105,10 @@ class Session:
         for layer in layers:
             yield self._layer_rows(contract, layer, variants, faulty)
 
+    def _generator(self, *words: object) -> np.random.Generator:
+        """Random numbers of the seed's for one purpose, the same whatever else is measured."""
+        return np.random.default_rng([self.settings.seed, *" ".join(map(str, words)).encode()])
+
     def _tolerance(self, variant: Variant) -> float:
         given = self.settings.tolerance
         return tolerance_of(variant.name, self.settings.dtype) if given is None else given
@@ -119,13 +122,15 @@ class Session:
         }
         errors = {variant.name: Errors() for variant in variants}
         ran: set[str] = set()
-        problems = odd_problems(contract, self.settings.dtype, self.generator, self.settings.odd)
+        generator = self._generator(contract.operation.name)
+        problems = odd_problems(contract, self.settings.dtype, generator, self.settings.odd)
         for number, problem in enumerate(problems):
-            able = [v for v in variants if v.obstacle(problem, self.settings.device) is None]
-            for variant in able:
+            layout = LAYOUTS[number % len(LAYOUTS)]
+            case = Case(contract, problem, self.settings.device, generator, 2, layout)
+            for variant in variants:
+                if variant.obstacle(problem, self.settings.device) is not None:
+                    continue
                 self.progress(f"{contract.operation.name}: odd shape {number + 1}, {variant.name}")
-                layout = LAYOUTS[number % len(LAYOUTS)]
-                case = Case(contract, problem, self.settings.device, self.generator, 2, layout)
                 ran.add(variant.name)
                 if rows[variant.name].verdict == "wrong":
                     continue
@@ -160,7 +165,7 @@ class Session:
         if not able:
             return refusals
         self.progress(f"{layer.name}: the oracle")
-        case = Case(contract, problem, device, self.generator)
+        case = Case(contract, problem, device, self._generator(contract.operation.name, problem))
         blank = replace(blank, work=contract.work(problem), bytes_moved=case.bytes_moved)
         rows, runners = [], []
         for variant in able:
@@ -195,7 +200,7 @@ class Session:
             if all(calls):
                 runners = [*runners, Runner(PYTORCH, lambda number: calls[number]())]  # type: ignore[misc]
         measure(
-            runners, case, self._clock, self.settings.seconds, self.settings.warm, self.generator,
+            runners, case, self._clock, self.settings.seconds, self.settings.warm, self._generator("samples"),
             lambda variant: self.progress(f"{name}: timing {variant}"),
         )  # fmt: skip
         for runner in runners:

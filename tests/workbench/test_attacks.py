@@ -178,6 +178,20 @@ def test_a_changed_argument(name: str) -> None:
     assert_caught(kernel, f"it changes its argument {name}, at index (1, 0, 2, 1)")
 
 
+def test_a_changed_argument_does_not_harm_the_variants_that_follow() -> None:
+    def kernel(problem: Any, x: Any, weight: Any, bias: Any) -> Any:
+        x += 1
+        return right(problem, x, weight, bias)
+
+    conv2d.forward.variants = {}
+    conv2d.forward.variant("attack", device="cpu")(kernel)
+    conv2d.forward.variant("reference", device="cpu")(right)
+    settings = Settings(seconds=0.0, odd=2, with_pytorch=False)
+    odd, rows = Session(settings, Ceilings(1e10, 1e11)).measure([Layer("conv2d_forward", PROBLEM)])
+    assert [row.verdict for row in odd] == ["wrong", "right"]
+    assert [row.verdict for row in rows] == ["wrong", "right"]
+
+
 def test_work_only_when_it_is_not_timed() -> None:
     calls = 0
 
