@@ -361,9 +361,15 @@ def install() -> types.ModuleType:
 @contextmanager
 def installed() -> Iterator[types.ModuleType]:
     """`install`, inside this `with` block."""
-    with mock.patch.dict(sys.modules), mock.patch.object(launch, "GpuKernel"):
-        yield install()
-    _forget()
+    before = sys.modules.get("cupy")
+    try:
+        with mock.patch.object(launch, "GpuKernel"):
+            yield install()
+    finally:
+        del sys.modules["cupy"]
+        if before is not None:
+            sys.modules["cupy"] = before
+        _forget()
 
 
 def _forget() -> None:

@@ -1,5 +1,7 @@
-"""The engine on CuPy's arrays: on a stand-in that refuses what CuPy refuses (claims/fake_cupy.py), and on a GPU where
-one answers."""
+"""The engine on CuPy's arrays: on a stand-in that refuses what CuPy refuses (claims/fake_cupy.py), and on a GPU.
+
+The latter where one answers.
+"""
 
 from __future__ import annotations
 
