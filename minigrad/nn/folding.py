@@ -73,19 +73,19 @@ def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
     source = (*fingerprint(*[a for a in arrays if a is not None]), norm.eps)
     kept = _kept.get(conv)
     if kept is None or kept.source != source:
-        weight, bias = _fold(*arrays, norm.eps)
+        weight, bias = _fold(norm.eps, *arrays)
         kept = _kept[conv] = Folded(source, Tensor(freeze(weight)), Tensor(freeze(bias)))
     return kept.weight, kept.bias
 
 
 def _fold(
+    eps: float,
     weight: np.ndarray,
     bias: np.ndarray | None,
     gamma: np.ndarray | None,
     shift: np.ndarray | None,
     mean: np.ndarray,
     variance: np.ndarray,
-    eps: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The folded weight and bias, computed in float64 and rounded once."""
     scale = (1.0 if gamma is None else gamma) / np.sqrt(variance.astype(np.float64) + eps)

@@ -14,7 +14,7 @@ from ...kernels.interpolate import InterpolateProblem
 from ...ops.indexing import take
 from ...ops.resample import Bilinear
 from ...tensor import Tensor
-from .arguments import Pair, pair, real, switch
+from .arguments import Pair, four, pair, real, switch
 
 
 def interpolate(
@@ -61,7 +61,7 @@ def interpolate(
         for axis, m, ratio in zip((2, 3), sizes, ratios, strict=True):
             x = take(x, _nearest(x.shape[axis], m, ratio), axis)
         return x
-    problem = InterpolateProblem(x.shape, sizes, ratios, align_corners, dtype_name(x.dtype))
+    problem = InterpolateProblem(four(x), sizes, ratios, align_corners, dtype_name(x.dtype))
     return apply(Bilinear(problem), x)
 
 
