@@ -20,7 +20,7 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 # What an option that was left out becomes. A learning rate is meaningless without its optimiser.
 OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "sgd": {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.0},
+    "sgd": {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0},
     "adam": {"lr": 1e-3, "weight_decay": 0.0},
     "adamw": {"lr": 1e-3, "weight_decay": 1e-2},
     "rmsprop": {"lr": 1e-3, "momentum": 0.0, "weight_decay": 0.0},
@@ -73,7 +73,7 @@ class TrainConfig:
     batch_size: int = option(32, "images in a step", int, metavar="N")
     optimizer: str = option("sgd", "how weights follow gradients", choices=OPTIMIZERS)
     lr: float | None = option(
-        None, "the highest learning rate (0.05 for sgd, 0.001 for the others)", float, metavar="X"
+        None, "the highest learning rate (0.01 for sgd, 0.001 for the others)", float, metavar="X"
     )
     momentum: float | None = option(None, "of sgd (0.9) and rmsprop (0)", float, metavar="X")
     weight_decay: float | None = option(

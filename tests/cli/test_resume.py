@@ -54,7 +54,7 @@ def test_an_option_that_contradicts_the_run_is_named(
 
 
 def test_the_options_of_the_run_may_be_said_again(minigrad: Run, finished: Path, images: Path) -> None:
-    given = options(images, "--epochs", "1", "--schedule", "constant", "--lr", "0.05")
+    given = options(images, "--epochs", "1", "--schedule", "constant", "--lr", "0.01")
     assert minigrad("train", *given, "--resume", "a").status == 0
 
 

@@ -238,13 +238,13 @@ def test_gradients_are_averaged_and_sums_added_over_the_processes() -> None:
 @pytest.mark.parametrize(
     ("options", "rates"),
     [
-        ({"schedule": "constant"}, [0.05] * 6),
-        ({"schedule": "step", "decay_every": 1, "decay_factor": 0.5}, [0.05] * 3 + [0.025] * 3),
-        ({"schedule": "polynomial", "decay_power": 1.0}, [0.05 * (1 - step / 6) for step in range(6)]),
-        ({"schedule": "cosine"}, [0.025 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]),
+        ({"schedule": "constant"}, [0.01] * 6),
+        ({"schedule": "step", "decay_every": 1, "decay_factor": 0.5}, [0.01] * 3 + [0.005] * 3),
+        ({"schedule": "polynomial", "decay_power": 1.0}, [0.01 * (1 - step / 6) for step in range(6)]),
+        ({"schedule": "cosine"}, [0.005 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]),
         (
             {"schedule": "constant", "warmup_epochs": 1.0},
-            [0.05 / 3, 0.05 / 3 + 0.05 * 2 / 9, 0.05 / 3 + 0.05 * 4 / 9, 0.05, 0.05, 0.05],
+            [0.01 / 3, 0.01 / 3 + 0.01 * 2 / 9, 0.01 / 3 + 0.01 * 4 / 9, 0.01, 0.01, 0.01],
         ),
     ],
     ids=lambda value: value.get("schedule") if isinstance(value, dict) else None,

@@ -119,5 +119,5 @@ def test_the_message_of_an_interruption_says_where_and_how_to_go_on(images: Path
 
 def test_a_state_of_other_options_is_refused_by_name(images: Path, tmp_path: Path) -> None:
     interrupt(make_training(configuration(images), tmp_path / "run"), batches=2)
-    with pytest.raises(MinigradError, match=r"options/lr is 0\.05, not 0\.1"):
+    with pytest.raises(MinigradError, match=r"options/lr is 0\.01, not 0\.1"):
         make_training(configuration(images, lr=0.1), tmp_path / "run").resume()
