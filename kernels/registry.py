@@ -99,9 +99,13 @@ class Operation:
 
         return register
 
+    def asked_for(self) -> Choice | None:
+        """The variants that somebody asked for by name, best first; None if nobody did."""
+        return _chosen.get().get(self.name) or default_choices().get(self.name)
+
     def select(self, problem: Hashable, device: str) -> Variant:
         """The variant that will run `problem` on `device`."""
-        choice = _chosen.get().get(self.name) or default_choices().get(self.name, (AUTO,))
+        choice = self.asked_for() or (AUTO,)
         key = (problem, device, choice)
         selected = self._selected.get(key)
         if selected is None:

@@ -53,6 +53,11 @@ def records(*inputs: Any) -> bool:
     return _recording.get() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
 
+def fuses(*inputs: Any) -> bool:
+    """Whether operations on `inputs` may be carried out as one: nobody asks for what is between them."""
+    return not records(*inputs) and not any(item.one_by_one for item in active_hooks)
+
+
 def no_grad() -> Any:
     """Inside this `with` block, or in a function it decorates, nothing is recorded."""
     return set_grad_enabled(False)
@@ -200,7 +205,13 @@ def edge_of(x: Any) -> Edge:
 
 
 class Hook:
-    """What a context around the dispatch point can see; override what you need (see `minigrad.inspect`)."""
+    """What a context around the dispatch point can see; override what you need (see `minigrad.inspect`).
+
+    Attributes:
+        one_by_one: whether it must see operations by themselves that are otherwise carried out as one.
+    """
+
+    one_by_one = False
 
     def before_forward(self, function: Function, inputs: tuple[Any, ...]) -> None: ...
 

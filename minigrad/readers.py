@@ -55,6 +55,10 @@ def owner(array: Array) -> Any:
     """
     if not isinstance(array, np.ndarray):
         return array.data.mem
-    while isinstance(array.base, type(array)):
-        array = array.base
-    return array
+    while True:
+        base = array.base
+        if base is not None and not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)  # as_strided puts an object of its own between a view and its array
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base

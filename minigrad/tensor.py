@@ -46,6 +46,8 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False, node: Function | None = None) -> None:
         if not hasattr(data, "strides"):
             data = np.asarray(data)
+        if not data.dtype.isnative:
+            data = data.astype(data.dtype.newbyteorder("="))  # kernels read numbers as this machine writes them
         if data.dtype.kind in "OUSM":
             raise DTypeError(f"a Tensor holds numbers or booleans, not {data.dtype} (from {type(data).__name__})")
         if requires_grad and not is_floating(data.dtype):

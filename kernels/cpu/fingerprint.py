@@ -6,10 +6,11 @@ import numpy as np
 
 from .jit import jit
 
-# An odd number near 2**64 / golden ratio: its multiples run through all 64-bit numbers and look unordered (Knuth,
-# The Art of Computer Programming, volume 3, section 6.4).
-STEP = np.uint64(0x9E3779B97F4A7C15)
-FACTORS = (np.arange(1024, dtype=np.uint64) * STEP >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+# Odd numbers without any pattern: of factors with one, such as the multiples of a constant, some always cancel
+# when values change places. They are drawn once and for all.
+_GENERATOR = np.random.Generator(np.random.PCG64(0))
+FACTORS = _GENERATOR.integers(0, 2**32, 1024, np.uint32) | np.uint32(1)
+STEP = _GENERATOR.integers(0, 2**64, dtype=np.uint64) | np.uint64(1)
 
 
 @jit

@@ -161,14 +161,16 @@ class TaskKernel:
             if kind is int:
                 key.append(kind)
                 slots.append(argument)
-            elif kind is np.ndarray:
-                if not argument.flags.c_contiguous:
-                    raise ValueError(f"{self._function.__name__}: array arguments must be C-contiguous")
-                key += argument.dtype.char, argument.ndim
-                slots += address_of(argument), *argument.shape
             elif kind is tuple:
                 key.append(len(argument))
                 slots += argument
+            elif isinstance(argument, np.ndarray):
+                if not argument.flags.c_contiguous or not argument.dtype.isnative:
+                    raise ValueError(
+                        f"{self._function.__name__}: arrays must be C-contiguous, in native byte order"
+                    )
+                key += argument.dtype.char, argument.ndim
+                slots += address_of(argument), *argument.shape
             else:
                 key.append(kind)
                 slots.append(_bits(argument))

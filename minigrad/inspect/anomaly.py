@@ -36,6 +36,8 @@ class AnomalyError(MinigradError, ArithmeticError):
 
 
 class _AnomalyHook(OriginHook):
+    one_by_one = True  # a ReLU in the same pass would hide an infinity below zero
+
     def after_forward(self, function: Function, inputs: tuple[Any, ...], output: Tensor) -> None:
         if self.going_back is not None:
             return  # the gradients are examined when they are complete

@@ -95,10 +95,13 @@ def test_a_model_of_16_bit_parameters_needs_no_autocast() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_losses_are_float32(dtype: str) -> None:
+def test_losses_and_probabilities_are_float32(dtype: str) -> None:
     logits = mg.asarray(drawn(4, 10).astype(dtype))
     with mg.autocast(dtype):
         assert F.cross_entropy(logits, mg.asarray(np.arange(4))).dtype == np.float32
+        assert F.softmax(logits).dtype == F.log_softmax(logits).dtype == np.float32
+        distance = F.mse_loss(logits, logits + 400.0)  # whose square float16 does not hold
+        assert (distance.dtype, round(distance.item(), -4)) == (np.float32, 160000.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -394,3 +394,13 @@ def test_inputs_that_no_gradient_reads_are_let_go():
     product = w * OURS.constant([3.0, 4.0])
     assert product.node.inputs[0] is None
     assert product.node.inputs[1].tolist() == [3.0, 4.0]
+
+
+def test_a_concat_that_copies_nothing_shares_the_memory_of_what_it_joins():
+    """Adjacent slices of channels-last memory are joined as a view."""
+    p = mg.nn.Parameter(np.ones((1, 3, 3, 4), np.float32).transpose(0, 3, 1, 2))
+    joined = mg.concat([p[:, :2], p[:, 2:]], axis=1)
+    assert np.shares_memory(joined.numpy(), p.numpy())
+    loss = (joined * joined).sum()
+    mg.nn.init.zeros_(p)
+    assert_error(loss.backward, mg.GraphError, "changed in place", "nn.init")

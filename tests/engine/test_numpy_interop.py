@@ -262,3 +262,26 @@ def test_dlpack_of_what_does_not_speak_it():
 
 def test_no_cuda_interface_on_a_cpu(x):
     assert not hasattr(x, "__cuda_array_interface__")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint16"])
+def test_numbers_in_another_byte_order_are_the_same_numbers(dtype):
+    values = np.arange(12).reshape(3, 4).astype(dtype)
+    swapped = values.astype(values.dtype.newbyteorder())
+    for x in (mg.tensor(swapped), mg.asarray(swapped), mg.Tensor(swapped)):
+        assert x.dtype.isnative
+        np.testing.assert_array_equal(x.numpy(), values)
+    if x.dtype.kind == "f":
+        np.testing.assert_array_equal((mg.tensor(swapped) @ mg.tensor(swapped).T).numpy(), values @ values.T)
+
+
+def test_arrays_of_a_subclass_go_through_kernels(tmp_path):
+    values = np.random.default_rng(0).standard_normal((4, 3, 9, 9)).astype("float32")
+    np.save(tmp_path / "values.npy", values)
+    mapped = np.load(tmp_path / "values.npy", mmap_mode="c")
+    expected, found = mg.asarray(values), mg.asarray(mapped)
+    weight = mg.ones((2, 3, 3, 3))
+    np.testing.assert_array_equal(
+        mg.nn.functional.conv2d(found, weight).numpy(), mg.nn.functional.conv2d(expected, weight).numpy()
+    )
+    np.testing.assert_array_equal((found[0, 0] @ found[0, 0]).numpy(), (expected[0, 0] @ expected[0, 0]).numpy())

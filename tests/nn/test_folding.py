@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.inspect import timer
+from minigrad.kernels import conv2d
 from minigrad.kernels.cpu.fingerprint import fingerprint
 from minigrad.nn import BatchNorm2d, Conv2d, conv_batch_norm
 
@@ -113,6 +115,64 @@ def test_a_change_of_any_number_is_noticed(change: str) -> None:
     assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected)
 
 
+@pytest.mark.parametrize("choice", [{"conv2d_forward": "winograd"}, {"conv2d_forward_relu": "reference"}])
+def test_a_kernel_asked_for_by_name_is_never_replaced(choice: dict[str, str]) -> None:
+    layers, x = unit(norm={"activation": "relu"}), images()
+    (variant,) = choice.values()
+    others = [v for v in conv2d.forward_relu.variants.values() if v.name != variant]
+    with ExitStack() as stack:
+        for other in others:  # whoever else is called has nothing to call
+            stack.callback(object.__setattr__, other, "function", other.function)
+            object.__setattr__(other, "function", None)
+        with mg.no_grad(), mg.use_kernels(**choice):
+            conv_batch_norm(*layers, x)
+
+
+def test_a_normalisation_asked_for_by_name_runs_by_itself() -> None:
+    layers, x = unit(), images()
+    with mg.no_grad(), mg.use_kernels(batch_norm="reference"):
+        assert operations(*layers, x) == {"Conv2d", "BatchNormEvaluation"}
+
+
+def test_layers_with_a_forward_of_their_own_keep_it() -> None:
+    class Doubled(BatchNorm2d):
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            return super().forward(x) * 2
+
+    conv, x = Conv2d(4, 12, 3), images()
+    with mg.no_grad():
+        for norm in (Doubled(12).eval(), mg.nn.Identity()):
+            np.testing.assert_array_equal(conv_batch_norm(conv, norm, x).numpy(), norm(conv(x)).numpy())
+
+
+def test_where_a_number_moves_from_one_layer_to_the_other_is_noticed() -> None:
+    (conv, norm), x, moved = unit(), images(), mg.nn.Parameter(np.full(12, 3, np.float32))
+    with mg.no_grad():
+        conv.bias, norm.bias, norm.weight = None, None, moved
+        conv_batch_norm(conv, norm, x)
+        norm.weight, norm.bias = None, moved
+        expected, found = apart(conv, norm, x), conv_batch_norm(conv, norm, x).numpy()
+    assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected)
+
+
+def test_units_of_16_bits_are_not_folded() -> None:
+    (conv, norm), x = (layer.to(dtype="float16") for layer in unit(channels=3)), images().astype("float16")
+    with mg.no_grad():
+        np.testing.assert_array_equal(conv_batch_norm(conv, norm, x).numpy(), norm(conv(x)).numpy())
+
+
+def test_an_infinity_that_relu_would_hide_is_reported() -> None:
+    (conv, norm), x = unit(norm={"activation": "relu"}), images()
+    conv.weight.data[...] = -3e38
+    with (
+        mg.no_grad(),
+        mg.detect_anomaly(),
+        np.errstate(all="ignore"),
+        pytest.raises(mg.AnomalyError, match="Conv2d"),
+    ):
+        conv_batch_norm(conv, norm, x)
+
+
 def test_gradients_hooks_and_training_keep_the_layers_apart() -> None:
     (conv, norm), x = unit(norm={"activation": "relu"}), images()
     apart_operations = {"Conv2d", "BatchNormEvaluation"}
@@ -144,6 +204,13 @@ def test_a_fingerprint_is_of_the_values_and_their_order(dtype: str, size: int) -
         assert fingerprint(values) != fingerprint(-values)
         assert fingerprint(values) != fingerprint(2 * values)
         assert fingerprint(values) != fingerprint(np.roll(values, 1024 % size or 1))
+    if size == 5000:
+        values[:] = 0  # ones that change places: a filter that takes another channel
+        prints = set()
+        for positions in np.stack([GENERATOR.permutation(4) for _ in range(100)]):
+            values[:16] = np.eye(4)[positions].reshape(-1)
+            prints.add((fingerprint(values), tuple(positions)))
+        assert len({number for number, _ in prints}) == len({positions for _, positions in prints})
     for position in {0, size // 2, size - 1} if size else set():
         changed = values.copy()
         changed[position] = np.nextafter(changed[position], np.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ...autocast import for_products
-from ...autograd import apply, records
+from ...autograd import apply, fuses
 from ...kernels.conv2d import Conv2dProblem
 from ...kernels.errors import ShapeError
 from ...ops import conv
@@ -69,9 +69,9 @@ def conv2d(
         operands = (x, weight) if bias is None else (x, weight, bias)
         if activation is None:
             return apply(conv.Conv2d(problem), *operands)
-        if records(*operands):
-            return relu(apply(conv.Conv2d(problem), *operands))
-        return apply(conv.Conv2dReLU(problem), *operands)
+        if fuses(*operands):
+            return apply(conv.Conv2dReLU(problem), *operands)
+        return relu(apply(conv.Conv2d(problem), *operands))
 
     return on_batch(input, run, "conv2d")
 

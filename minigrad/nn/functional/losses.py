@@ -27,13 +27,13 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
         DTypeError: if the input is no Tensor of real numbers.
     """
     axis = normalize_axis(dim, real(input, "softmax").ndim, "softmax")
-    return apply(loss.Softmax(axis), input)
+    return apply(loss.Softmax(axis), for_sums(input))
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
     """The logarithm of `softmax`, without the loss of precision; errors likewise."""
     axis = normalize_axis(dim, real(input, "log_softmax").ndim, "log_softmax")
-    return apply(loss.LogSoftmax(axis), input)
+    return apply(loss.LogSoftmax(axis), for_sums(input))
 
 
 def cross_entropy(
@@ -124,7 +124,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         target = target.astype(input.dtype)
     if input.shape != target.shape:
         raise ShapeError(f"mse_loss: input {input.shape} and target {target.shape} must have one shape")
-    difference = input - target
+    difference = for_sums(input) - for_sums(target)
     return _reduce(difference * difference, reduction, "mse_loss")
 
 
