@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,19 @@ def _shares_elements(array: Array) -> bool:
     return any(stride == 0 and n > 1 for n, stride in zip(array.shape, array.strides, strict=True))
 
 
+def several(tensors: Any, name: str) -> list[Tensor]:
+    """One Tensor, or a sequence of them, as a list.
+
+    Raises:
+        GraphError: if it is neither.
+    """
+    if isinstance(tensors, Tensor):
+        return [tensors]
+    if not isinstance(tensors, Iterable):
+        raise GraphError(f"{name} must be a Tensor or a sequence of Tensors, not {type(tensors).__name__}")
+    return list(tensors)
+
+
 def backward(
     output: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
 ) -> None:
@@ -179,8 +192,7 @@ def grad(
         GraphError: if an input does not require a gradient or is not used, or a graph was freed.
         ShapeError: if an entry of `grad_outputs` has another shape than its output.
     """
-    outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outputs, inputs = several(outputs, "grad: outputs"), several(inputs, "grad: inputs")
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
     elif not isinstance(grad_outputs, list | tuple):

@@ -66,6 +66,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
     try:
         if not hasattr(values, "dtype"):
             values = _from_python(values)
+            _require_range(values, dtype)
         with np.errstate(invalid="raise"):
             if device_of(values) == device:
                 array = xp.array(values, dtype=dtype)
@@ -80,6 +81,15 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
             f"tensor: cannot make numbers of {type(data).__name__} with dtype {dtype}: {error}"
         ) from error
     return Tensor(array, requires_grad)
+
+
+def _require_range(values: np.ndarray, dtype: Any) -> None:
+    """Raise an OverflowError where an integer dtype cannot hold integers that a person wrote down."""
+    if dtype is not None and values.size and values.dtype.kind in "iu" and np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        lowest, highest = int(values.min()), int(values.max())
+        if lowest < limits.min or highest > limits.max:
+            raise OverflowError(f"{lowest if lowest < limits.min else highest} is out of its range")
 
 
 def _from_python(values: Any) -> np.ndarray:

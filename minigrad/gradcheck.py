@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import GraphError
-from .backpropagation import grad
+from .backpropagation import grad, several
 from .kernels.errors import DTypeError
 from .tensor import Tensor
 
@@ -40,7 +40,7 @@ def gradcheck(
         GradcheckError: naming the input, the element and both values.
         DTypeError: if an input that requires a gradient is not float64.
     """
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = several(inputs, "gradcheck: inputs")
     checked = [i for i, x in enumerate(inputs) if x.requires_grad]
     if not checked:
         raise GraphError("gradcheck: no input requires a gradient")

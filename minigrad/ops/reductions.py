@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 from ..autograd import Function, apply
 from ..kernels.arrays import Array, array_module
-from ..kernels.errors import DTypeError, ShapeError
+from ..kernels.errors import DTypeError, MinigradError, ShapeError
 from ..tensor import Tensor, is_floating
 from .axes import Axis, normalize_axes
 from .elementwise import where
@@ -164,6 +165,8 @@ def var(x: Any, axis: Axis = None, correction: float = 0.0, keepdims: bool = Fal
     x = as_tensor(x, "var")
     if not is_floating(x.dtype):
         raise DTypeError(f"var: real numbers are needed, not {x.dtype}; use astype first")
+    if isinstance(correction, bool) or not isinstance(correction, numbers.Real):
+        raise MinigradError(f"var: correction must be a number, got {correction!r}")
     axes = normalize_axes(axis, x.ndim, "var")
     n = math.prod(x.shape[i] for i in axes)
     deviation = x - mean(x, axes, keepdims=True)

@@ -81,3 +81,11 @@ def test_what_no_memory_holds_is_refused_before_it_is_asked_for(make: Callable[[
 
 def test_without_a_dtype_zeros_and_ones_are_float32() -> None:
     assert [mg.zeros(2, dtype=None).dtype.name, mg.ones(2, dtype=None).dtype.name] == ["float32", "float32"]
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(300, "uint8"), (-1, "uint8"), (200, "int8"), (2**31, "int32")])
+def test_numbers_that_a_dtype_cannot_hold_are_not_wrapped_around(value, dtype):
+    with pytest.raises(mg.DTypeError, match=f"{value} is out of its range"):
+        mg.tensor([0, value], dtype=dtype)
+    with pytest.raises(mg.DTypeError):
+        mg.tensor(value, dtype=dtype)

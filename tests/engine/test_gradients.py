@@ -384,3 +384,12 @@ ERRORS = {
 def test_error_names_what_is_wrong(case):
     call, kind, fragments = ERRORS[case]
     assert_error(call, kind, *fragments)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda y, x: mg.grad(y, 3), lambda y, x: mg.grad(3, x), lambda y, x: mg.gradcheck(abs, 3)]
+)
+def test_what_is_no_tensor_has_no_gradient(function):
+    x = mg.tensor([1.0], requires_grad=True)
+    with pytest.raises(mg.GraphError, match="must be a Tensor or a sequence of Tensors, not int"):
+        function((x * x).sum(), x)

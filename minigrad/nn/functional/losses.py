@@ -62,8 +62,8 @@ def cross_entropy(
     """
     name = "cross_entropy"
     label_smoothing = number(name, "label_smoothing", label_smoothing, most=1.0)
-    if not is_integer(ignore_index):
-        raise MinigradError(f"{name}: ignore_index must be an integer, got {ignore_index!r}")
+    if not is_integer(ignore_index) or not -(2**63) <= ignore_index < 2**63:
+        raise MinigradError(f"{name}: ignore_index must be an integer of 64 bits, got {ignore_index!r}")
     real(input, name)
     a_tensor(name, "the targets", target)
     input = for_sums(input)
