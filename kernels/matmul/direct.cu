@@ -10,7 +10,7 @@ struct Strides {
     long long stack, row, column;
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 4)
     direct(const Real* __restrict__ left, Strides lefts, const Real* __restrict__ right, Strides rights,
            Real* __restrict__ y, int stack, int rows, int columns, int depth) {
     const long long number = (long long)blockIdx.x * blockDim.x + threadIdx.x;
