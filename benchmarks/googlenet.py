@@ -24,12 +24,12 @@ import torch  # before minigrad, whose choice of how threads wait shall not be P
 from tqdm import tqdm
 
 import minigrad as mg
-from benchmarks.environment import environment
 from benchmarks.timing import Timing, alternate
 from minigrad import nn, optim
 from minigrad.kernels.errors import MinigradError
 from minigrad.kernels.registry import set_default_kernels
 from minigrad.models import GoogLeNet, loss
+from minigrad.workbench.environment import environment
 
 OURS, NCHW, CHANNELS_LAST, COMPILED = (
     "minigrad",

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from xml.etree import ElementTree
 
-from benchmarks.environment import environment
+from minigrad.workbench.environment import environment
 
 ROOT = Path(__file__).parents[1]
 UNHURRIED = 5  # how much longer parts may take in the emulator, which nobody pays for by the second

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Timing:
-    """The seconds of each round of one function."""
-
-    seconds: tuple[float, ...]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    def quantile(self, share: float) -> float:
-        """The duration that `share` of the rounds stayed below (nearest rank)."""
-        ordered = sorted(self.seconds)
-        return ordered[round(share * (len(ordered) - 1))]
+from minigrad.workbench.timing import Timing
 
 
 def alternate(

@@ -48,6 +48,22 @@ def on_host(array: Array) -> np.ndarray:
     return array.get()
 
 
+def owner(array: Array) -> Any:
+    """What stands for the memory of `array`, one object for all its views.
+
+    It is the array that this one is a view of, or itself; on a GPU the allocation.
+    """
+    if not isinstance(array, np.ndarray):
+        return array.data.mem
+    while True:
+        base = array.base
+        if base is not None and not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)  # as_strided puts an object of its own between a view and its array
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
+
+
 @functools.cache
 def dtype_name(dtype: np.dtype) -> str:
     """`dtype.name`, which NumPy puts together anew, in microseconds, each time it is asked."""

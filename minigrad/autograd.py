@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from .kernels.arrays import Array
+from .kernels.arrays import Array, owner
 from .kernels.errors import DeviceError, MinigradError
-from .readers import owner
 from .tensor import Tensor, is_floating
 
 Gradient = Tensor | None

@@ -11,9 +11,8 @@ import numpy as np
 from .autograd import Edge, Function, Gradient, GraphError, active_hooks, edge_of, set_grad_enabled
 from .kernels import accumulate
 from .kernels.accumulate import AccumulateProblem
-from .kernels.arrays import Array, dtype_name
+from .kernels.arrays import Array, dtype_name, owner
 from .kernels.errors import DeviceError, ShapeError
-from .readers import owner
 from .tensor import Tensor
 
 

@@ -8,11 +8,7 @@ whoever has written tells those who wait, and they refuse to give gradients made
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from .kernels.arrays import Array
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .autograd import Function
@@ -46,19 +42,3 @@ def _is_waiting(reference: weakref.ref[Function]) -> Function | None:
     """The Function, if it has not gone back yet."""
     function = reference()
     return None if function is None or function.freed else function
-
-
-def owner(array: Array) -> Any:
-    """What stands for the memory of `array`, one object for all its views.
-
-    It is the array that this one is a view of, or itself; on a GPU the allocation.
-    """
-    if not isinstance(array, np.ndarray):
-        return array.data.mem
-    while True:
-        base = array.base
-        if base is not None and not isinstance(base, np.ndarray):
-            base = getattr(base, "base", None)  # as_strided puts an object of its own between a view and its array
-        if not isinstance(base, np.ndarray):
-            return array
-        array = base

@@ -13,25 +13,25 @@ import numpy as np
 
 from ..arrays import Array, is_channels_last
 from ..cuda.buffers import empty, empty_channels_last, pixel_distance, vector_width
-from ..cuda.launch import REAL, CudaSource
+from ..cuda.dtypes import REAL, of_no_use, refuses_other_dtypes
+from ..cuda.launch import CudaSource
 from . import add, add_to
 from .problem import AccumulateProblem
 from .reference import add_reference, add_to_reference
 
 THREADS = 256
 MOST_BLOCKS = 1 << 14
-WIDEST = {"float": "4", "double": "2", "__half": "8", "__nv_bfloat16": "8"}
 SOURCE = CudaSource(
     "accumulate/accumulate.cu",
     REAL=tuple(REAL.values()),
     VECTOR=("1", "2", "4", "8"),
-    unless=lambda d: d["VECTOR"] not in ("1", WIDEST[d["REAL"]]),
+    unless=of_no_use,
 )
 
 
 def refuses(problem: AccumulateProblem) -> str | None:
-    if problem.dtype not in REAL:
-        return f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    if obstacle := refuses_other_dtypes(problem):
+        return obstacle
     return "it counts elements of a row in 32 bits" if math.prod(problem.shape) >= 2**31 else None
 
 

@@ -9,6 +9,7 @@
 // - `rows`, here, moves each array the least number of times that one kernel a pass can.
 //
 // Definitions: REAL, the element type of activations; everything by channel is Wide<REAL>. VECTOR, channels a thread.
+#include "cuda/moments.cuh"
 #include "cuda/types.cuh"
 
 using Real = REAL;
@@ -18,19 +19,7 @@ using Reals = Vector<Real, VECTOR>;
 constexpr int FINISHING_ROWS = 8;  // of a block of 32 channels
 constexpr int MOST_THREADS = 256;
 
-// Count, mean and sum of squared differences from the mean. Merged as by Chan, Golub and LeVeque, "Updating formulae
-// and a pairwise algorithm for computing sample variances" (1979): nothing cancels, however large the mean is.
-struct Moments {
-    Number count, mean, squares;
-
-    __device__ __forceinline__ void merge(const Moments& other) {
-        if (other.count == 0) return;
-        const Number total = count + other.count, distance = other.mean - mean;
-        mean += distance * (other.count / total);
-        squares += other.squares + distance * distance * (count * other.count / total);
-        count = total;
-    }
-};
+using BatchMoments = Moments<Number>;
 
 // Of gy, and of gy * (x - mean), where y was not cut.
 struct GradientSums {
@@ -100,10 +89,10 @@ __device__ __forceinline__ void merge_rows(Sums (&sums)[COUNT], Sums* shared) {
 // partial[segment][channel] = the moments of the segment, of x less the channel's first element: means are small then.
 extern "C" __global__ void __launch_bounds__(256, 2)
     moments(const Real* __restrict__ x, int distance, int pixels, int channels, Number* __restrict__ partial) {
-    dynamic_shared(Moments, shared);
+    dynamic_shared(BatchMoments, shared);
     const int channel = first_channel();
     const bool mine = channel < channels;
-    Moments sums[VECTOR] = {};
+    BatchMoments sums[VECTOR] = {};
     if (mine) {
         Number first[VECTOR], total[VECTOR] = {}, squares[VECTOR] = {};
         int count = 0;
@@ -140,9 +129,9 @@ extern "C" __global__ void __launch_bounds__(256, 2)
 extern "C" __global__ void __launch_bounds__(256, 2) finish_moments(
     const Number* __restrict__ partial, int segments, const Real* __restrict__ x, int pixels, int channels,
     double epsilon, Number* __restrict__ mean, Number* __restrict__ variance, Number* __restrict__ inverse_std) {
-    __shared__ Moments shared[MOST_THREADS];
+    __shared__ BatchMoments shared[MOST_THREADS];
     const int channel = blockIdx.x * blockDim.x + threadIdx.x;
-    Moments sums[1] = {};
+    BatchMoments sums[1] = {};
     for (int segment = threadIdx.y; channel < channels && segment < segments; segment += blockDim.y) {
         const Number* place = partial + ((long long)segment * channels + channel) * 2;
         const int count = segment_start(segment + 1, segments, pixels) - segment_start(segment, segments, pixels);

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance, vector_width
-from ..cuda.launch import REAL, CudaKernel, CudaSource
+from ..cuda.dtypes import REAL, of_no_use, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource
 from . import backward_training, forward_evaluation, forward_training, move_statistics
 from .problem import BatchNormProblem
 from .reference import move_statistics_reference, refuses_empty, refuses_one_value
@@ -23,18 +24,17 @@ MOST_BLOCKS = 1024  # several for each multiprocessor of the largest GPUs, and f
 PIXELS_A_THREAD = 8  # at least, before another block is worth its sums
 FINISHING_BLOCK = 32, 8  # channels and rows
 
-WIDEST = {"float": "4", "double": "2", "__half": "8", "__nv_bfloat16": "8"}
 SOURCE = CudaSource(
     "batch_norm/batch_norm.cu",
     REAL=tuple(REAL.values()),
     VECTOR=("1", "2", "4", "8"),
-    unless=lambda d: d["VECTOR"] not in ("1", WIDEST[d["REAL"]]),
+    unless=of_no_use,
 )
 
 
 def refuses_evaluation(problem: BatchNormProblem) -> str | None:
-    if problem.dtype not in REAL:
-        return f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    if obstacle := refuses_other_dtypes(problem):
+        return obstacle
     return "it counts pixels in 32 bits" if problem.count >= 2**31 else None
 
 

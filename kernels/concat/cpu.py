@@ -14,6 +14,7 @@ from ..cpu.floats import refuses_other_than_floats
 from ..cpu.rows import row, span
 from ..cpu.tasks import task_kernel, tasks_for
 from . import forward
+from .adjacent import common_view
 from .problem import ConcatProblem
 
 
@@ -25,24 +26,6 @@ def _copy_rows(task, tasks, x, x_distance, pixels, channels, y, y_distance):  # 
             y_row[c] = x_row[c]
 
 
-def _owner(array: np.ndarray) -> np.ndarray:
-    """The array whose memory `array` is a view of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def _common_view(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray | None:
-    """The arrays as one view if each begins in memory where the one before it ends, else None."""
-    first = arrays[0]
-    address, owner = first.ctypes.data, _owner(first)
-    for array in arrays:
-        if array.strides != first.strides or array.ctypes.data != address or _owner(array) is not owner:
-            return None
-        address += array.shape[problem.axis] * array.strides[problem.axis]
-    return np.lib.stride_tricks.as_strided(first, problem.output_shape, first.strides)
-
-
 def refuses(problem: ConcatProblem) -> str | None:
     if len(problem.output_shape) != 4 or problem.axis != 1:
         return "it joins (N, C, H, W) arrays along axis 1"
@@ -51,7 +34,7 @@ def refuses(problem: ConcatProblem) -> str | None:
 
 @forward.variant("channels_last", device="cpu", priority=10, refuses=refuses)
 def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    view = _common_view(problem, arrays)
+    view = common_view(problem, arrays)
     if view is not None:
         return view
     n, _, h, w = problem.output_shape

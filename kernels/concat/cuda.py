@@ -9,38 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, array_module
+from ..arrays import Array
 from ..cuda.buffers import address, channels_last, empty_channels_last, pixel_distance
 from ..cuda.launch import CudaSource
 from . import forward
+from .adjacent import common_view
 from .problem import ConcatProblem
 
 UNITS = {16: "uint4", 8: "uint2", 4: "unsigned int", 2: "unsigned short", 1: "unsigned char"}
 THREADS, MOST_BLOCKS = 256, 4096
 
 SOURCE = CudaSource("concat/concat.cu", UNIT=tuple(UNITS.values()))
-
-
-def _memory(array: Array) -> int:
-    """What tells the allocation of an array from others."""
-    if not isinstance(array, np.ndarray):
-        return int(array.data.mem.ptr)
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return address(array)
-
-
-def common_view(problem: ConcatProblem, arrays: tuple[Array, ...]) -> Array | None:
-    """The arrays as one view if each begins in memory where the one before it ends, else None."""
-    first = arrays[0]
-    place = address(first)
-    for array in arrays:
-        if array.strides != first.strides or address(array) != place or _memory(array) != _memory(first):
-            return None
-        place += array.shape[problem.axis] * array.strides[problem.axis]
-    as_strided = array_module(first).lib.stride_tricks.as_strided
-    options = {"subok": True} if isinstance(first, np.ndarray) else {}
-    return as_strided(first, problem.output_shape, first.strides, **options)
 
 
 def refuses(problem: ConcatProblem) -> str | None:

@@ -6,7 +6,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance
-from ..cuda.launch import REAL, CudaSource, struct
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaSource, struct
 from . import forward, forward_relu, input_gradient, weight_gradient
 from .cuda_output import result
 from .geometry import Geometry, forward_geometry, transposed_geometry
@@ -15,10 +16,6 @@ from .problem import Conv2dProblem
 THREADS = 256
 
 SOURCE = CudaSource("conv2d/direct.cu", REAL=tuple(REAL.values()))
-
-
-def refuses_other_dtypes(problem: Conv2dProblem) -> str | None:
-    return None if problem.dtype in REAL else f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
 
 
 def _gather(geometry: Geometry, images: int, groups: int, sources: int, targets: int) -> np.ndarray:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import address, channels_last, contiguous, empty, empty_channels_last, pixel_distance
-from ..cuda.launch import REAL, CudaSource, struct
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaSource, struct
 from ..matmul.tiles import BUSY, DEFINITIONS, SLICE_BYTES, choose_tile, defines, lanes_of, never_compiled
 from . import forward, forward_relu, forward_statistics, input_gradient, weight_gradient
 from .cuda_output import result
@@ -217,9 +218,7 @@ def _refuses_many_pixels(problem: Conv2dProblem) -> str | None:
 
 
 def _refuses_16_bits(problem: Conv2dProblem) -> str | None:
-    if problem.dtype in ("float32", "float64"):
-        return _refuses_many_pixels(problem)
-    return f"it is compiled for float32 and float64, not {problem.dtype}"
+    return refuses_other_dtypes(problem, ("float32", "float64")) or _refuses_many_pixels(problem)
 
 
 def _refuses_float64(problem: Conv2dProblem) -> str | None:

@@ -4,7 +4,7 @@
 // among themselves in a tree. Launched again on the results until there is one part left.
 //
 // Definition: SUM, float or double.
-#include "conv2d/moments.cuh"
+#include "cuda/moments.cuh"
 
 constexpr int ROWS = 8;
 

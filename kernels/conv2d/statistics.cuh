@@ -1,7 +1,7 @@
 // An epilogue that also finds the moments of what it writes, so that batch normalisation need not read it for them.
 #pragma once
 
-#include "conv2d/moments.cuh"
+#include "cuda/moments.cuh"
 #include "matmul/epilogue.cuh"
 
 struct StoreWithMoments : Store<Real> {

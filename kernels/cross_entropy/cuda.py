@@ -12,7 +12,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import contiguous, empty
-from ..cuda.launch import REAL, CudaKernel, CudaSource
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource
 from . import forward, input_gradient
 from .problem import CrossEntropyProblem
 
@@ -22,8 +23,8 @@ SOURCE = CudaSource("cross_entropy/cross_entropy.cu", REAL=tuple(REAL.values()),
 
 
 def refuses(problem: CrossEntropyProblem) -> str | None:
-    if problem.dtype not in REAL:
-        return f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    if obstacle := refuses_other_dtypes(problem):
+        return obstacle
     return "it counts lanes in 32 bits" if problem.rows * 32 >= 2**31 else None
 
 

@@ -26,8 +26,6 @@ from .compiler import KERNELS
 from .emulation import EmulatedKernel
 from .gpu import GpuKernel
 
-# Element types by the name of their dtype.
-REAL = {"float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16"}
 MOST_THREADS = 1024  # a block
 LARGEST_GRID = (2**31 - 1, 65535, 65535)
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..arrays import Array, array_module
 from ..cuda.buffers import contiguous, empty
-from ..cuda.launch import REAL, CudaSource
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaSource
 from . import forward
 from .problem import DropoutProblem
 
@@ -21,7 +22,7 @@ SOURCE = CudaSource("dropout/dropout.cu", REAL=tuple(REAL.values()))
 
 
 def refuses(problem: DropoutProblem) -> str | None:
-    return None if problem.dtype in REAL else f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    return refuses_other_dtypes(problem)
 
 
 @forward.variant("four_a_thread", device="cuda", priority=10, refuses=refuses)

@@ -10,22 +10,22 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import channels_last, empty_channels_last, pixel_distance, uploaded, vector_width
-from ..cuda.launch import REAL, CudaKernel, CudaSource, struct
+from ..cuda.dtypes import REAL, of_no_use, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource, struct
 from . import forward, input_gradient
 from .problem import InterpolateProblem
 
 MOST_THREADS = 256
-WIDEST = {"float": "4", "double": "2", "__half": "8", "__nv_bfloat16": "8"}
 SOURCE = CudaSource(
     "interpolate/interpolate.cu",
     REAL=tuple(REAL.values()),
     VECTOR=("1", "2", "4", "8"),
-    unless=lambda d: d["VECTOR"] not in ("1", WIDEST[d["REAL"]]),
+    unless=of_no_use,
 )
 
 
 def refuses(problem: InterpolateProblem) -> str | None:
-    return None if problem.dtype in REAL else f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    return refuses_other_dtypes(problem)
 
 
 def _kernel(name: str, problem: InterpolateProblem, vector: int) -> CudaKernel:

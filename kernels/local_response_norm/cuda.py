@@ -12,7 +12,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import channels_last, empty_channels_last, pixel_distance
-from ..cuda.launch import REAL, CudaKernel, CudaSource, struct
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource, struct
 from . import forward, input_gradient
 from .problem import LocalResponseNormProblem
 
@@ -23,8 +24,8 @@ SOURCE = CudaSource("local_response_norm/local_response_norm.cu", REAL=tuple(REA
 
 
 def refuses(problem: LocalResponseNormProblem) -> str | None:
-    if problem.dtype not in REAL:
-        return f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    if obstacle := refuses_other_dtypes(problem):
+        return obstacle
     most = MOST_SHARED // (3 * _number(problem).itemsize)
     if problem.shape[1] > most:
         return f"a pixel of {problem.shape[1]} channels does not fit into shared memory (up to {most} do)"

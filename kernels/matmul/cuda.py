@@ -14,7 +14,8 @@ import numpy as np
 
 from ..arrays import Array, array_module
 from ..cuda.buffers import address, empty
-from ..cuda.launch import LARGEST_GRID, REAL, CudaSource
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import LARGEST_GRID, CudaSource
 from . import matmul
 from .problem import MatmulProblem
 from .tiles import DEFINITIONS, choose_tile, defines, lanes_of, never_compiled
@@ -54,7 +55,7 @@ def _parts(stack: int) -> list[slice]:
     return [slice(start, min(start + MOST_MATRICES, stack)) for start in range(0, stack, MOST_MATRICES)]
 
 
-@matmul.variant("cuda_direct", device="cuda", priority=1, refuses=lambda problem: _refuses(problem, tuple(REAL)))
+@matmul.variant("cuda_direct", device="cuda", priority=1, refuses=refuses_other_dtypes)
 def matmul_direct(problem: MatmulProblem, left: Array, right: Array) -> Array:
     y = empty(problem.output_shape, left.dtype, like=left)
     left, right = _stacks(problem, left, right)
@@ -129,12 +130,11 @@ def _tiled(problem: MatmulProblem, left: Array, right: Array, tensor_core: bool)
     return y
 
 
-def _refuses(problem: MatmulProblem, dtypes: tuple[str, ...]) -> str | None:
-    return None if problem.dtype in dtypes else f"it is compiled for {', '.join(dtypes)}, not {problem.dtype}"
-
-
 @matmul.variant(
-    "tiled", device="cuda", priority=20, refuses=lambda problem: _refuses(problem, ("float32", "float64"))
+    "tiled",
+    device="cuda",
+    priority=20,
+    refuses=lambda problem: refuses_other_dtypes(problem, ("float32", "float64")),
 )
 def matmul_tiled(problem: MatmulProblem, left: Array, right: Array) -> Array:
     return _tiled(problem, left, right, tensor_core=False)
@@ -144,7 +144,7 @@ def matmul_tiled(problem: MatmulProblem, left: Array, right: Array) -> Array:
     "tensor_core",
     device="cuda",
     priority=lambda problem: 5 if problem.dtype == "float32" else 30,
-    refuses=lambda problem: _refuses(problem, ("float16", "bfloat16", "float32")),
+    refuses=lambda problem: refuses_other_dtypes(problem, ("float16", "bfloat16", "float32")),
 )
 def matmul_tensor_core(problem: MatmulProblem, left: Array, right: Array) -> Array:
     return _tiled(problem, left, right, tensor_core=True)

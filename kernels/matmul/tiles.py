@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..cuda.launch import REAL, Defines
+from ..cuda.dtypes import REAL
+from ..cuda.launch import Defines
 
 # Blocks that a large GPU has at work at a time, about: with fewer of them, smaller tiles are better.
 BUSY = 256

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..arrays import Array, array_module
 from ..cuda.buffers import address, contiguous, empty, uploaded
-from ..cuda.launch import REAL, CudaKernel, CudaSource
+from ..cuda.dtypes import REAL, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource
 from . import adam, rmsprop, sgd, squared_norm
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
@@ -30,7 +31,7 @@ SOURCE = CudaSource("optimizer_steps/optimizer_steps.cu", REAL=tuple(REAL.values
 
 
 def refuses(problem: Any) -> str | None:
-    return None if problem.dtype in REAL else f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
+    return refuses_other_dtypes(problem)
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..cuda.buffers import channels_last, empty_channels_last, pixel_distance, vector_width
-from ..cuda.launch import REAL, CudaKernel, CudaSource, struct
+from ..cuda.dtypes import REAL, WIDEST, refuses_other_dtypes
+from ..cuda.launch import CudaKernel, CudaSource, struct
 from . import (
     adaptive_average_forward,
     adaptive_average_input_gradient,
@@ -26,7 +27,6 @@ from .problem import AdaptiveAveragePool2dProblem, Pool2dProblem
 from .reference import AverageProblem, refuses_dilation
 
 INDEX = {"uint8": "unsigned char", "uint16": "unsigned short", "int32": "int"}
-WIDEST = {"float": "4", "double": "2", "__half": "8", "__nv_bfloat16": "8"}
 MOST_THREADS = 256
 
 SOURCE = CudaSource(
@@ -37,10 +37,6 @@ SOURCE = CudaSource(
     # Sixteen bytes or one element; windows of more than 256 elements are too rare for a fast kernel of their own.
     unless=lambda d: d["VECTOR"] not in ("1", WIDEST[d["REAL"]] if d["INDEX"] == INDEX["uint8"] else "1"),
 )
-
-
-def refuses_other_dtypes(problem: Any) -> str | None:
-    return None if problem.dtype in REAL else f"it is compiled for {', '.join(REAL)}, not {problem.dtype}"
 
 
 def _refuses_average(problem: AverageProblem) -> str | None:

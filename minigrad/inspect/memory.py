@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..autograd import Function, Hook, hook
-from ..kernels.arrays import Array
-from ..readers import owner
+from ..kernels.arrays import Array, owner
 from ..tensor import Tensor
 from .table import as_text
 

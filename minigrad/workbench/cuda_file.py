@@ -38,7 +38,8 @@ import numpy as np
 
 from minigrad.kernels.arrays import Array
 from minigrad.kernels.cuda.buffers import contiguous, empty, empty_channels_last
-from minigrad.kernels.cuda.launch import REAL, CudaSource
+from minigrad.kernels.cuda.dtypes import REAL
+from minigrad.kernels.cuda.launch import CudaSource
 from minigrad.kernels.errors import KernelError
 
 from .contracts import CONTRACTS, Contract, contracts_named

@@ -91,7 +91,7 @@ def test_functions_of_elements_know_bfloat16(name: str) -> None:
 
 
 def test_an_allocation_is_one_object_for_all_its_views() -> None:
-    # What `minigrad.readers.owner` takes for granted.
+    # What `kernels.arrays.owner` takes for granted.
     assert hasattr(cupy.cuda.MemoryPointer, "mem") and hasattr(cupy.cuda.memory.BaseMemory, "ptr")
 
 

@@ -140,7 +140,7 @@ def test_a_task_kernel_gets_its_arguments_as_they_were() -> None:
 
 
 def test_a_task_kernel_refuses_an_array_with_gaps() -> None:
-    with pytest.raises(ValueError, match="_record: array arguments must be C-contiguous"):
+    with pytest.raises(ValueError, match="_record: arrays must be C-contiguous"):
         _record(1, np.zeros(4)[::2])
 
 
