@@ -11,6 +11,7 @@ import numpy as np
 from .autograd import Function, apply
 from .kernels.arrays import Array, device_of, is_channels_last, on_host
 from .kernels.cuda import compiler, emulated_numpy
+from .kernels.cuda.graph import is_capturing
 from .kernels.errors import DeviceError as DeviceError
 from .tensor import Tensor
 
@@ -111,7 +112,14 @@ def placed(array: np.ndarray, xp: ModuleType) -> Array:
 
     CuPy knows the orders C and F only. A copy to a GPU is complete when this returns, so that the caller may write
     to its own array again.
+
+    Raises:
+        DeviceError: while a graph is captured, which would copy from the same place at each launch.
     """
+    if xp is not np and is_capturing():
+        raise DeviceError(
+            "an array is copied from the host while a graph is captured: copy it before, into an array that stays"
+        )
     options = {"blocking": True} if xp.__name__ == "cupy" else {}
     if array.ndim == 4 and is_channels_last(array):
         return xp.asarray(array.transpose(0, 2, 3, 1), **options).transpose(0, 3, 1, 2)

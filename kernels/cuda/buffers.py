@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, array_module, is_channels_last
-from . import emulated_array
+from . import emulated_array, recording
+from .graph import fill_afterwards, is_capturing
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Array) -> Array:
@@ -47,8 +48,14 @@ MOST_TABLES = 256
 def uploaded(table: np.ndarray, like: Array) -> Array:
     """A small C-contiguous `table` on the device of `like`, to be read only; the same one for the same numbers.
 
-    So a step that does what the last one did copies nothing to the device, and can be captured as a graph.
+    So a step that does what the last one did copies nothing to the device. A graph that is being captured gets a
+    table of its own, which is filled before its first launch.
     """
+    if is_capturing():
+        with recording.inside_an_operation():  # else the emulator would poison it at each launch
+            own = empty(table.shape, table.dtype, like)
+        fill_afterwards(own, table)
+        return own
     key = str(getattr(like, "device", "emulated")), f"{table.dtype}{table.shape}", table.tobytes()
     kept = _tables.pop(key, None)
     if kept is None:

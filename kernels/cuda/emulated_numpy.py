@@ -11,14 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from .emulated_array import EmulatedArray, empty, emulated
+from . import emulated_cuda as cuda
+from . import recording
+from .emulated_array import EmulatedArray, arrays_of, empty, result_of
 
+__all__ = ["cuda"]
+
+_FROM_THE_HOST = (np.array, np.asarray, np.from_dlpack, np.frombuffer)
 _CREATING = ("array", "asarray", "zeros", "ones", "full", "arange", "linspace", "eye", "from_dlpack", "frombuffer")
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., EmulatedArray]:
     @functools.wraps(function)
     def create(*arguments: Any, **options: Any) -> EmulatedArray:
+        given = arrays_of(arguments)
+        if any(isinstance(array, EmulatedArray) for array in given):
+            return result_of(lambda: function(*arguments, **options), given)
+        if function in _FROM_THE_HOST:
+            recording.refuse("an array is copied from the host")
         array = function(*arguments, **options)
         if isinstance(array, EmulatedArray):
             return array
@@ -44,6 +54,6 @@ def __getattr__(name: str) -> Any:
 
     @functools.wraps(value)
     def function(*arguments: Any, **options: Any) -> Any:
-        return emulated(value(*arguments, **options))
+        return result_of(lambda: value(*arguments, **options), arrays_of(arguments))
 
     return function

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..cpu.jit import get_num_threads
 from ..errors import KernelError
-from . import compiler
+from . import compiler, recording
 from .emulated_array import GUARD_BYTES, EmulatedArray, first_poisoned, guards
 
 Size = tuple[int, int, int]
@@ -86,6 +86,20 @@ class EmulatedKernel:
         self, grid: Size, block: Size, arguments: Sequence[Any], shared_bytes: int, reaches: Sequence[Any] = ()
     ) -> None:
         values = self._checked(arguments)
+        if recording.is_on():
+            recording.keep(lambda: self._launch(grid, block, values, arguments, shared_bytes, reaches))
+        else:
+            self._launch(grid, block, values, arguments, shared_bytes, reaches)
+
+    def _launch(
+        self,
+        grid: Size,
+        block: Size,
+        values: list[Any],
+        arguments: Sequence[Any],
+        shared_bytes: int,
+        reaches: Sequence[Any],
+    ) -> None:
         slots = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         found = [guard for i, array in enumerate((*arguments, *reaches)) for guard in _guards(array, i)]
         error = ctypes.create_string_buffer(ERROR_BYTES)

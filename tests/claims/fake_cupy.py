@@ -30,7 +30,7 @@ from unittest import mock
 import numpy as np
 
 from minigrad import device
-from minigrad.kernels.cuda import emulated_array, launch
+from minigrad.kernels.cuda import emulated_array, emulated_cuda, launch, recording
 from minigrad.kernels.cuda.emulation import EmulatedKernel
 
 GPU = "Stand-in GPU"
@@ -87,7 +87,7 @@ class ndarray:
     __array_priority__ = 100
 
     def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+        self.values = values.view(emulated_array.EmulatedArray)  # which keeps what is done while it is captured
         self._memory = Memory.of(values)
 
     shape = property(lambda self: self.values.shape)
@@ -121,8 +121,19 @@ class ndarray:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         return _call(getattr(ufunc, method), inputs, options)
 
-    def get(self) -> np.ndarray:
-        return np.array(self.values, order="C", copy=True)
+    def get(
+        self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
+    ) -> np.ndarray:
+        recording.refuse("an array is copied to the host")
+        if out is None:
+            return np.array(self.values, order="C", copy=True)
+        out[...] = self.values
+        return out
+
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        if arr.shape != self.shape or arr.dtype != self.dtype or not self.values.flags.c_contiguous:
+            raise ValueError(f"Cannot set {self.dtype}{self.shape} to {arr.dtype}{arr.shape}, or not contiguous")
+        self.values.set(arr)
 
     def item(self) -> Any:
         return self.values.item()
@@ -276,17 +287,21 @@ class _Module(types.ModuleType):
             _accept(name, options)
             if name in CREATING:
                 return _moved(value(*_plain(arguments), **options))
+            if value in (np.ascontiguousarray, np.asfortranarray):  # NumPy asks no array what these are to do
+                given = _plain(arguments)
+                return _wrapped(emulated_array.result_of(lambda: value(*given), emulated_array.arrays_of(given)))
             return _call(value, arguments, options)
 
         return function
 
     def empty(self, shape: Any, dtype: Any = float) -> ndarray:
         sizes = shape if isinstance(shape, tuple | list) else (shape,)
-        return ndarray(emulated_array.empty(tuple(sizes), dtype).view(np.ndarray))
+        return ndarray(emulated_array.empty(tuple(sizes), dtype))
 
     def array(self, obj: Any, dtype: Any = None, copy: Any = True, blocking: bool = False) -> ndarray:
         if isinstance(obj, ndarray):
-            return ndarray(np.array(obj.values, dtype, copy=copy, order="K"))
+            return ndarray(obj.values.astype(dtype or obj.dtype, order="K"))
+        recording.refuse("an array is copied from the host")
         return _moved(np.array(_plain(obj, True), dtype))
 
     def asarray(self, obj: Any, dtype: Any = None, blocking: bool = False) -> ndarray:
@@ -304,7 +319,7 @@ def _moved(values: np.ndarray) -> ndarray:
     """A copy in guarded memory, in order C or F."""
     if values.flags.f_contiguous and not values.flags.c_contiguous:
         return ndarray(_moved(values.T).values.T)
-    copy = emulated_array.empty(values.shape, values.dtype).view(np.ndarray)
+    copy = emulated_array.empty(values.shape, values.dtype)
     copy[...] = values
     return ndarray(copy)
 
@@ -326,6 +341,10 @@ def make() -> types.ModuleType:
         ),
         memory=types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
+        Stream=emulated_cuda.Stream,
+        MemoryPool=emulated_cuda.MemoryPool,
+        using_allocator=emulated_cuda.using_allocator,
+        alloc_pinned_memory=emulated_cuda.alloc_pinned_memory,
     )
     strided = types.SimpleNamespace(as_strided=_as_strided)
     cupy.lib = types.SimpleNamespace(stride_tricks=strided)
@@ -343,10 +362,7 @@ class _KernelInTheEmulator:
         self._kernel = EmulatedKernel(source, kernels, name, defines)
 
     def __call__(self, grid: Any, block: Any, arguments: Sequence[Any], shared_bytes: int) -> None:
-        emulated = [
-            argument.values.view(emulated_array.EmulatedArray) if isinstance(argument, ndarray) else argument
-            for argument in arguments
-        ]
+        emulated = [argument.values if isinstance(argument, ndarray) else argument for argument in arguments]
         self._kernel(grid, block, emulated, shared_bytes)
 
 
