@@ -12,6 +12,9 @@ priority among those that can run the problem on the arrays' device.
     with use_kernels(conv2d_forward="winograd"):
         y = forward(problem, x, weight, bias)
 
+What was measured on this machine (`minigrad bench OP --autotune`) goes before priorities, where nobody asks for a
+variant by name; `"untuned"` in the place of a name, as in MINIGRAD_KERNELS=untuned, goes by priorities alone.
+
 A variant asked for by name that cannot run raises and says why; nothing falls back silently.
 """
 
@@ -28,7 +31,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .arrays import device_of
+from .cpu.jit import get_num_threads, thread_listeners
 from .errors import KernelError
+from .tuned import Choice as Measured
+from .tuned import Tuned, default_path, load
 
 Implementation = TypeVar("Implementation", bound=Callable[..., Any])
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -36,7 +42,7 @@ Choice = tuple[str, ...]
 
 OPERATIONS: dict[str, Operation] = {}
 ENVIRONMENT_VARIABLE = "MINIGRAD_KERNELS"
-AUTO = "auto"
+AUTO, UNTUNED = "auto", "untuned"  # in the place of a variant's name: the default choice, with and without tuning
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Variant:
 
     `refuses(problem)` gives the reason why the variant cannot run a problem, or None where it can.
     `priority` decides between variants that can run; it may depend on the problem.
+    `origin` tells versions of a kernel apart that is not minigrad's own: a hash of the file that it came from.
     """
 
     name: str
@@ -52,6 +59,12 @@ class Variant:
     function: Callable[..., Any]
     refuses: Callable[[Any], str | None]
     priority: int | Callable[[Any], int]
+    origin: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The name by which a measurement remembers this variant."""
+        return f"{self.name}@{self.origin}" if self.origin else self.name
 
     def rank(self, problem: Hashable) -> int:
         return self.priority(problem) if callable(self.priority) else self.priority
@@ -91,7 +104,7 @@ class Operation:
         """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any"."""
 
         def register(function: Implementation) -> Implementation:
-            if name == AUTO or name in self.variants:
+            if name in (AUTO, UNTUNED) or name in self.variants:
                 raise KernelError(f"{self.name}: the variant name {name!r} is taken")
             self.variants[name] = Variant(name, device, function, refuses, priority)
             self._selected.clear()
@@ -121,9 +134,10 @@ class Operation:
         able = self.able(problem, device)
         obstacles = []
         for name in choice:
-            if name == AUTO and able:
-                return able[0]
-            for tried in self.variants if name == AUTO else (name,):
+            anything = name in (AUTO, UNTUNED)
+            if anything and able:
+                return (self._tuned(problem, device, able) if name == AUTO else None) or able[0]
+            for tried in self.variants if anything else (name,):
                 obstacle = self.variants[tried].obstacle(problem, device)
                 if obstacle is None:
                     return self.variants[tried]
@@ -131,6 +145,11 @@ class Operation:
         reason = "; ".join(obstacles) or f"no variant runs {problem} on {device}"
         names = ", ".join(variant.name for variant in able) or "none"
         raise KernelError(f"{self.name}: {reason} (variants that can: {names})")
+
+    def _tuned(self, problem: Hashable, device: str, able: list[Variant]) -> Variant | None:
+        """The fastest variant by measurement; None where nothing was measured, or it is not there any more."""
+        winner = tuned().variant(device, self.name, problem, get_num_threads())
+        return next((variant for variant in able if variant.identity == winner), None)
 
     def __call__(self, problem: Hashable, *arrays: Any, **options: Any) -> Any:
         first = arrays[0][0] if isinstance(arrays[0], list | tuple) else arrays[0]
@@ -168,12 +187,14 @@ def resolve(choices: Mapping[str, str | Choice], source: str = "use_kernels") ->
             known = ", ".join(sorted({op.family for op in OPERATIONS.values()} | OPERATIONS.keys()))
             raise KernelError(f"{source}: there is no operation {name!r}; there are: {known}")
         for variant in choice:
-            if variant != AUTO and not any(variant in op.variants for op in operations):
+            if variant not in (AUTO, UNTUNED) and not any(variant in op.variants for op in operations):
                 known = ", ".join(sorted({v for op in operations for v in op.variants}))
-                raise KernelError(f"{source}: {name} has no variant {variant!r}; it has: {known}, {AUTO}")
+                raise KernelError(
+                    f"{source}: {name} has no variant {variant!r}; it has: {known}, {AUTO}, {UNTUNED}"
+                )
         for op in operations:
             # Within a family, an operation that has no variant of that name keeps its own choice.
-            available = tuple(variant for variant in choice if variant == AUTO or variant in op.variants)
+            available = tuple(v for v in choice if v in (AUTO, UNTUNED, *op.variants))
             if available:
                 resolved[op.name] = available
     return resolved
@@ -213,7 +234,8 @@ def use_kernels(everything: str | Choice | None = None, /, **choices: str | Choi
     Args:
         everything: a variant for every operation that has one of that name, such as `"reference"`.
         choices: operation or family = variant, or a tuple of variants in order of preference, where
-            `"auto"` stands for the default choice: `use_kernels(conv2d=("winograd", "auto"))`.
+            `"auto"` stands for the default choice: `use_kernels(conv2d=("winograd", "auto"))`, and `"untuned"` for
+            the default choice without regard to what was measured on this machine.
 
     Raises:
         KernelError: at once where a name does not exist or is none; at the call where the variant cannot run.
@@ -245,3 +267,48 @@ def set_default_kernels(text: str, source: str) -> None:
         KernelError: if `text` names what does not exist; the sentence begins with `source`.
     """
     default_choices().update(resolve(parse_choices(text, source), source))
+
+
+@functools.cache
+def _tuned_on_disk() -> Tuned:
+    found = load(default_path())
+    if found.trouble:
+        warnings.warn(found.trouble, RuntimeWarning, stacklevel=2)
+    return found
+
+
+_tuned: Tuned | None = None  # None: what is on disk
+
+
+def tuned() -> Tuned:
+    """What was measured on this machine, as every choice of this program has it."""
+    return _tuned_on_disk() if _tuned is None else _tuned
+
+
+def tuned_in_use(device: str) -> list[Measured]:
+    """The measured choices for `device` and the present number of threads, where nobody chose by name."""
+    threads = get_num_threads() if device == "cpu" else 0
+    return [
+        choice
+        for choice in tuned().choices.values()
+        if (choice.device, choice.threads) == (device, threads)
+        and choice.operation in OPERATIONS
+        and AUTO in (OPERATIONS[choice.operation].asked_for() or (AUTO,))
+    ]
+
+
+def use_tuned(choices: Tuned | None) -> None:
+    """Let `choices` hold for the rest of the program; None stands for those on disk, which are read anew."""
+    global _tuned
+    _tuned = choices
+    _tuned_on_disk.cache_clear()
+    forget_selections()
+
+
+def forget_selections() -> None:
+    """Choose anew at the next call of each operation."""
+    for operation in OPERATIONS.values():
+        operation._selected.clear()
+
+
+thread_listeners.append(forget_selections)  # what is fastest depends on the number of threads

@@ -26,6 +26,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Sums may be reordered into vector lanes and multiply-adds contracted; NaN and infinity keep their meaning.
 FAST_MATH = {"contract", "reassoc", "nsz", "arcp"}
 
+# Called after each change of the number of threads.
+thread_listeners: list[Callable[[], None]] = []
+
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     with kept_in_folder():
@@ -65,6 +68,8 @@ def set_num_threads(count: int) -> None:
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or not 1 <= count <= limit:
         raise ThreadsError(f"the number of threads must be an integer between 1 and {limit}, got {count!r}")
     numba.set_num_threads(int(count))
+    for listener in thread_listeners:
+        listener()
 
 
 def get_num_threads() -> int:

@@ -18,6 +18,7 @@ from .arguments import add_debug
 from .user_kernels import add_kernel, load_named
 
 if TYPE_CHECKING:
+    from minigrad.workbench.autotune import Tuner
     from minigrad.workbench.contracts import Contract
     from minigrad.workbench.layers import Layer
     from minigrad.workbench.rows import Report, Row
@@ -66,6 +67,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--warm", action="store_true", help="leave the arguments in the cache")
     parser.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: a new one)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: every core")
+    parser.add_argument(
+        "--autotune", action="store_true", help="keep the fastest variant of each layer, for this machine to use"
+    )
     parser.add_argument("--without-pytorch", action="store_true", help="do not time PyTorch beside")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep all rows there, written layer by layer")
     parser.add_argument(
@@ -113,6 +117,8 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def measure(arguments: argparse.Namespace) -> int:
     from minigrad.device import library
+    from minigrad.kernels.registry import default_path
+    from minigrad.workbench.autotune import Tuner
     from minigrad.workbench.environment import environment
     from minigrad.workbench.roofline import measure_ceilings
     from minigrad.workbench.rows import Report
@@ -138,7 +144,8 @@ def measure(arguments: argparse.Namespace) -> int:
     print(heading(settings.device, settings.dtype, threads, cache, ceilings, settings.seed), flush=True)
     with progress(len(layers)) as bar:
         session = Session(settings, ceilings, bar.set_postfix_str)
-        return _report(arguments, report, session, layers, bar)
+        tuner = Tuner(layers, threads, default_path()) if arguments.autotune else None
+        return _report(arguments, report, session, layers, bar, tuner)
 
 
 def _require(arguments: argparse.Namespace) -> None:
@@ -159,8 +166,11 @@ def _require(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name}: there is no folder {path.parent}")
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
         raise ConfigError(f"--plot {arguments.plot}: a picture ends in .png or .svg")
-    if arguments.plot is not None and arguments.device == "emulated":
-        raise ConfigError("--plot draws times, and on --device emulated there are none")
+    for name in ("plot", "autotune"):
+        if getattr(arguments, name) and arguments.device == "emulated":
+            raise ConfigError(f"--{name} needs times, and on --device emulated there are none")
+    if arguments.autotune and arguments.variants:
+        raise ConfigError("--autotune looks for the fastest of all variants: leave --variants out")
 
 
 def _contracts(targets: list[str]) -> list[Contract]:
@@ -215,7 +225,14 @@ def progress(layers: int) -> Iterator[Any]:
         yield bar
 
 
-def _report(arguments: argparse.Namespace, report: Report, session: Session, layers: list[Layer], bar: Any) -> int:
+def _report(
+    arguments: argparse.Namespace,
+    report: Report,
+    session: Session,
+    layers: list[Layer],
+    bar: Any,
+    tuner: Tuner | None,
+) -> int:
     """Measure, print and keep layer after layer; the exit status."""
     from minigrad.workbench.rows import save
     from minigrad.workbench.table import layer_block
@@ -229,9 +246,14 @@ def _report(arguments: argparse.Namespace, report: Report, session: Session, lay
                 bar.update(bool(block[0].paths) or bool(arguments.problem))
                 if arguments.json is not None:
                     save(report.with_rows(rows), arguments.json)
+                if tuner is not None:
+                    tuner.note(block)
     except KeyboardInterrupt:
         kept = f"; {len(rows)} rows are in {arguments.json}" if arguments.json and rows else ""
-        raise KeyboardInterrupt(f"interrupted after {len(rows)} rows{kept}") from None
+        tuned = f"; {tuner.summary()}" if tuner is not None else ""
+        raise KeyboardInterrupt(f"interrupted after {len(rows)} rows{kept}{tuned}") from None
+    if tuner is not None:
+        print(tuner.summary())
     if arguments.plot is not None and session.ceilings is not None and any(row.median_ms for row in rows):
         from minigrad.workbench.plot import plot
 

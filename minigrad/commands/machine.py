@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 from minigrad.device import choose
 from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
 from minigrad.kernels.errors import KernelError
-from minigrad.kernels.registry import default_choices, set_default_kernels
+from minigrad.kernels.registry import default_choices, set_default_kernels, tuned
+from minigrad.kernels.tuned import Tuned
 from minigrad.train.config import ConfigError
+
+from .arguments import one_line
 
 
 def choose_device(name: str) -> str:
@@ -20,6 +25,8 @@ def choose_device(name: str) -> str:
 
 def apply_settings(kernels: str, threads: int | None) -> int:
     """Choose kernel variants and the number of threads for this process; gives that number.
+
+    Where tuned choices are there and must be ignored, standard error says so.
 
     Raises:
         KernelError: an operation or variant of the environment variable that does not exist.
@@ -35,4 +42,11 @@ def apply_settings(kernels: str, threads: int | None) -> int:
             set_num_threads(threads)
         except ValueError as error:
             raise ConfigError(f"--threads {threads}: {error}") from None
+    tell_trouble(tuned())
     return get_num_threads()
+
+
+def tell_trouble(found: Tuned) -> None:
+    """Say why tuned choices are ignored, if they are."""
+    if found.trouble:
+        print(f"minigrad: {one_line([found.trouble])}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.train.config import ConfigError, TrainConfig, changed_for_resume, flag
 
 from .arguments import add_config, add_debug, given_config
+from .autotune import follow, tell_tuned, tune
 from .compilation import compile_kernels
 from .user_kernels import add_kernel, load_named
 
@@ -29,6 +30,11 @@ def add_parser(commands: Any) -> None:
     )
     add_config(parser)
     add_kernel(parser)
+    parser.add_argument(
+        "--autotune",
+        action="store_true",
+        help="first time every kernel on this network's layers, and keep the fastest for this machine",
+    )
     parser.add_argument("--out", default="runs", metavar="FOLDER", help="where the runs are (default: runs)")
     parser.add_argument("--name", metavar="NAME", help="of the run's folder; a new one is found by default")
     parser.add_argument(
@@ -43,6 +49,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from minigrad.kernels.registry import tuned_in_use
     from minigrad.train.run_folder import RunFolder, require_free
 
     from .model import require_model
@@ -66,7 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
         # Batches that nobody fetched any more are cleared away by Python, which makes words about it.
         os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     config, dataset, model = _prepared(config)
+    if resuming and not arguments.autotune:
+        follow(folder.tuned)
     print(_headline(config, dataset, model), flush=True)
+    if arguments.autotune:
+        tune(config, dataset, model)
+        if resuming:
+            print("note: with newly tuned kernels the run goes on, but not bit for bit")
+    tell_tuned(config.device)
     compile_kernels(config, dataset, model)
     if not resuming:
         stem = f"{config.model}-{Path(config.data).name}"
@@ -76,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         if resuming:
             training.resume()
         folder.write_config(config)
+        folder.write_tuned(tuned_in_use(config.device))
         print(_starting_line(training), flush=True)
         _report(training, training.run())
     finally:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from minigrad.kernels.errors import MinigradError
+from minigrad.kernels.tuned import Choice, merged
 
 from .atomic_file import write_atomically
 from .checkpoint import BEST, LAST, RESUME
 from .config import ConfigError, TrainConfig
 from .metrics import METRICS
 
-CONFIG, CURVES, CONFUSION = "config.json", "curves.png", "confusion.png"
+CONFIG, TUNED, CURVES, CONFUSION = "config.json", "tuned.json", "curves.png", "confusion.png"
 LOCK = ".lock"
 
 
@@ -36,6 +38,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.path / CONFIG
+
+    @property
+    def tuned(self) -> Path:
+        return self.path / TUNED
 
     @property
     def metrics(self) -> Path:
@@ -140,6 +146,15 @@ class RunFolder:
     def write_config(self, config: TrainConfig) -> None:
         """Write `config.json`. Raises MinigradError where it cannot be written."""
         write_atomically(self.config, (json.dumps(config.to_json(), indent=2) + "\n").encode())
+
+    def write_tuned(self, choices: Sequence[Choice]) -> None:
+        """Write `tuned.json`, the measured choices of kernels that the run goes by, if there are any.
+
+        A resumed run goes by the same ones, whatever was measured since. Raises MinigradError where it cannot be
+        written.
+        """
+        if choices:
+            write_atomically(self.tuned, merged(None, choices).encode())
 
     def read_config(self) -> TrainConfig:
         """Read `config.json`. Raises MinigradError where it cannot be read, or is not one."""

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
-from minigrad.device import library
-from minigrad.kernels.errors import MinigradError
-
-
-def processor() -> str:
-    """The processor's name and its widest vector instructions, as the system tells them."""
-    lines = []
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    pairs = (line.split(":", 1) for line in reversed(lines) if ":" in line)
-    fields = {name.strip(): value.strip() for name, value in pairs}
-    flags = fields.get("flags", "").split()
-    vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "")
-    name = fields.get("model name", platform.processor() or platform.machine())
-    return f"{name}, {os.cpu_count()} cores{', ' + vectors if vectors else ''}"
+from minigrad.kernels.machine import graphics_card, processor
 
 
 def commit() -> str:
@@ -36,16 +21,6 @@ def commit() -> str:
     except OSError:
         return "unknown"
     return f"{head.stdout.strip() or 'unknown'}{' (changed)' if changed.stdout.strip() else ''}"
-
-
-def graphics_card() -> str:
-    """The name of the GPU that CuPy uses, or "none"."""
-    try:
-        cupy = library("cuda")
-    except MinigradError:
-        return "none"
-    name: bytes = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
-    return name.decode()
 
 
 def _program() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,13 +11,14 @@ from minigrad.autograd import Function, Hook, hook
 from minigrad.creation import zeros
 from minigrad.kernels.concat import ConcatProblem
 from minigrad.kernels.registry import use_kernels
-from minigrad.nn import module_path, running_modules
+from minigrad.nn import Module, module_path, running_modules
 from minigrad.ops.conv import Conv2d
 from minigrad.ops.dropout import Dropout
 from minigrad.ops.loss import CrossEntropy
 from minigrad.ops.normalization import BatchNormTraining, LocalResponseNorm
 from minigrad.ops.pool import AveragePool2d, MaxPool2d
 from minigrad.ops.shape import Concat
+from minigrad.random import default_generator
 from minigrad.tensor import Tensor
 
 from .contracts import describe
@@ -85,24 +87,38 @@ class _Recorder(Hook):
 
 
 def traced_layers(model: str, batch: int, size: int, dtype: str) -> list[Layer]:
-    """Every distinct problem of a training step of `model`, in the order in which the model comes to it.
-
-    The model really runs, forward, on two random images, by the fastest CPU kernels; then the batch is put right.
+    """Every distinct problem of a training step of `model`; see `layers_of`.
 
     Args:
         model: a name of `minigrad.models.MODELS`.
-        batch, size: images, and their height and width.
-        dtype: of the problems.
 
     Raises:
         MinigradError: if there is no such model, or it takes no images of that size.
     """
-    network = models.build(model, init_weights=False)
-    network.train()
+    return layers_of(models.build(model, init_weights=False), batch, size, dtype)
+
+
+def layers_of(network: Module, batch: int, size: int, dtype: str) -> list[Layer]:
+    """Every distinct problem of a training step of a network, in the order in which the network comes to it.
+
+    A copy of it really runs, forward, on two images, by the fastest CPU kernels; then the batch is put right.
+
+    Args:
+        batch, size: images, and their height and width.
+        dtype: of the problems.
+
+    Raises:
+        MinigradError: if it takes no images of that size.
+    """
+    network = copy.deepcopy(network).train()
     recorder = _Recorder()
-    with hook(recorder), use_kernels("auto"):
-        outputs = network(zeros((TRACED_IMAGES, 3, size, size)))
-        models.loss(outputs, zeros(TRACED_IMAGES, "int64"))
+    random = default_generator.state_dict()
+    try:
+        with hook(recorder), use_kernels("auto"):
+            outputs = network(zeros((TRACED_IMAGES, 3, size, size)))
+            models.loss(outputs, zeros(TRACED_IMAGES, "int64"))
+    finally:
+        default_generator.load_state_dict(random)
     return [
         Layer(operation, at_batch(problem, batch, dtype), tuple(paths))
         for (operation, problem), paths in recorder.paths.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from .odd import odd_problems
 from .pytorch import torch_call
 from .roofline import Ceilings
 from .rows import Row
-from .timing import CpuClock, GpuClock, Runner, measure
+from .timing import Clock, CpuClock, GpuClock, Runner, measure
 
 PYTORCH, REFERENCE = "PyTorch", "reference"
 Progress = Callable[[str], None]
@@ -40,6 +41,7 @@ class Settings:
         odd: how many odd problems each variant must pass first.
         tolerance: relative norm of the error that is allowed; None for that of the dtype.
         with_pytorch: time PyTorch, too, where it is installed.
+        hopeless: how many times as long as the fastest a variant may take in the first two rounds to be timed further.
     """
 
     device: str = "cpu"
@@ -51,6 +53,7 @@ class Settings:
     odd: int = 6
     tolerance: float | None = None
     with_pytorch: bool = True
+    hopeless: float = math.inf
 
 
 class Session:
@@ -59,14 +62,19 @@ class Session:
     Args:
         ceilings: of the device; None for the emulator, where nothing is timed.
         progress: is told what is being done.
+        clock: what times; by default the device's own.
     """
 
     def __init__(
-        self, settings: Settings, ceilings: Ceilings | None, progress: Progress = lambda words: None
+        self,
+        settings: Settings,
+        ceilings: Ceilings | None,
+        progress: Progress = lambda words: None,
+        clock: Clock | None = None,
     ) -> None:
         self.settings, self.ceilings, self.progress = settings, ceilings, progress
-        self._clock: CpuClock | GpuClock | None = None
-        if ceilings is not None:
+        self._clock = clock
+        if ceilings is not None and clock is None:
             self._clock = GpuClock() if settings.device == "cuda" else CpuClock()
 
     def variants(self, contract: Contract) -> list[Variant]:
@@ -201,11 +209,11 @@ class Session:
                 runners = [*runners, Runner(PYTORCH, lambda number: calls[number]())]  # type: ignore[misc]
         measure(
             runners, case, self._clock, self.settings.seconds, self.settings.warm, self._generator("samples"),
-            lambda variant: self.progress(f"{name}: timing {variant}"),
+            lambda variant: self.progress(f"{name}: timing {variant}"), self.settings.hopeless,
         )  # fmt: skip
         for runner in runners:
             variant = next((v for v in able if v.name == runner.name), None)
-            if variant is None or runner.failed:
+            if variant is None or runner.failed or runner.given_up:
                 continue
             try:
                 check(variant.function, case, self._tolerance(variant))

@@ -8,12 +8,13 @@ while Python launches, so that what is timed is the kernels.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Runner:
     tolerance: float | None = None  # None: results are not looked at (PyTorch's)
     seconds: list[float] = field(default_factory=list)
     failed: str | None = None
+    given_up: bool = False
 
     @property
     def timing(self) -> Timing:
@@ -68,6 +70,14 @@ class Runner:
 def _touch(task, tasks, buffer):  # type: ignore[no-untyped-def]
     for i in range(*span(task, tasks, buffer.size)):
         buffer[i] += 1
+
+
+class Clock(Protocol):
+    """What times one call: after `empty_caches`, `time` gives its seconds and its results."""
+
+    def empty_caches(self) -> None: ...
+
+    def time(self, function: Callable[[], Any]) -> tuple[float, Any]: ...
 
 
 class CpuClock:
@@ -153,22 +163,27 @@ class Samples:
 def measure(
     runners: Sequence[Runner],
     case: Case,
-    clock: CpuClock | GpuClock,
+    clock: Clock,
     seconds: float,
     warm: bool,
     generator: np.random.Generator,
     progress: Callable[[str], None] = lambda name: None,
+    hopeless: float = math.inf,
 ) -> None:
     """Time the runners in turns, each for about `seconds` and at least FEWEST_ROUNDS rounds after one that
     does not count; their seconds, or why they failed, are left in them.
+
+    One that takes more than `hopeless` times as long as the fastest in the first two rounds gets no third.
     """
     samples = Samples(case, generator)
     spent = dict.fromkeys((runner.name for runner in runners), 0.0)
+    least = dict.fromkeys(spent, math.inf)
     for turn in range(MOST_ROUNDS + 1):
         active = [
             runner
             for runner in runners
-            if not runner.failed and (len(runner.seconds) < FEWEST_ROUNDS or spent[runner.name] < seconds)
+            if not (runner.failed or runner.given_up)
+            and (len(runner.seconds) < FEWEST_ROUNDS or spent[runner.name] < seconds)
         ]
         if not active:
             return
@@ -182,6 +197,7 @@ def measure(
             time.sleep(PAUSE)
             elapsed, results = clock.time(lambda runner=runner, number=number: runner.run(number))  # type: ignore[misc]
             spent[runner.name] += elapsed
+            least[runner.name] = min(least[runner.name], elapsed)
             if turn:
                 runner.seconds.append(elapsed)
             if runner.tolerance is not None:
@@ -189,3 +205,7 @@ def measure(
                     samples.check(results, number, runner.tolerance)
                 except WrongError as error:
                     runner.failed = str(error)
+        if turn == 1:
+            fastest = min(least[runner.name] for runner in active)
+            for runner in active:
+                runner.given_up = least[runner.name] > hopeless * fastest
