@@ -8,11 +8,15 @@ as 1, 2, 3", SC 2011).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .creation import Shape, known_dtype, sizes
+from .kernels.arrays import Array
+from .kernels.cuda.graph import is_capturing
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .tensor import Tensor, is_floating
 
@@ -30,12 +34,43 @@ class Generator:
         if not isinstance(offset, int | np.integer) or offset < 0:
             raise MinigradError(f"an offset is an integer from 0 on, got {offset!r}")
         self.seed, self.offset = int(seed), int(offset)
+        self._counted_from: tuple[int, Array] | None = None
 
     def reserve(self, blocks: int) -> int:
         """Take the next `blocks` blocks of four 32-bit words; gives the number of the first."""
         first = self.offset
         self.offset += blocks
         return first
+
+    def draw(self, blocks: int) -> tuple[int, Array | None]:
+        """As `reserve`, and the number on a device that the kernel has to add to the first block's.
+
+        Raises:
+            MinigradError: where a graph is captured that would draw the same numbers at each launch.
+        """
+        first = self.reserve(blocks)
+        if self._counted_from is None:
+            if is_capturing():
+                raise MinigradError(
+                    "random numbers are drawn while a graph is captured, from a generator that the graph does not "
+                    "know: each launch would draw the same ones"
+                )
+            return first, None
+        origin, place = self._counted_from
+        return first - origin, place
+
+    @contextmanager
+    def counted_from(self, place: Array) -> Iterator[None]:
+        """Inside this `with` block `draw` counts from where the stream stands now, and `place` says where that is.
+
+        `place` is a uint64 number on a device. A graph that is captured inside goes on from any place of the
+        stream that is written there before its launch.
+        """
+        self._counted_from = self.offset, place
+        try:
+            yield
+        finally:
+            self._counted_from = None
 
     def numpy(self, size: int) -> np.random.Generator:
         """A NumPy generator for `size` numbers, at a place of the stream that nothing else uses."""

@@ -34,12 +34,15 @@ class GuardedMemory(np.ndarray):
 class EmulatedArray(np.ndarray):
     """An ndarray of the device "emulated"."""
 
-    def get(self) -> np.ndarray:
+    def get(self, stream: Any = None, out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
         """A copy as an ordinary array, as CuPy's `get`."""
         recording.refuse("an array is copied to the host")
-        return np.array(self, order="K", subok=False, copy=True)
+        if out is None:
+            return np.array(self, order="K", subok=False, copy=True)
+        out[...] = self
+        return out
 
-    def set(self, values: np.ndarray) -> None:
+    def set(self, values: np.ndarray, stream: Any = None) -> None:
         """Take `values` of the host, as CuPy's `set`."""
         recording.refuse("an array is copied from the host")
         self[...] = values

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -64,6 +64,9 @@ class Graph:
 class GraphStream:
     """A stream of work on a device, in which graphs are captured and launched.
 
+    Inside a `with` block it is the present stream, and comes after all that was asked for before the block; what
+    is asked for behind the block comes after it. Nobody waits for that.
+
     Args:
         xp: the library of the device's arrays, CuPy or the emulator's NumPy.
     """
@@ -74,11 +77,18 @@ class GraphStream:
         self.pool = xp.cuda.MemoryPool()
 
     def __enter__(self) -> GraphStream:
+        self._outer = self.xp.cuda.get_current_stream()
+        self.stream.wait_event(self._outer.record())
         self.stream.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         self.stream.__exit__(*error)
+        self._outer.wait_event(self.stream.record())
+
+    def own_memory(self) -> AbstractContextManager[Any]:
+        """Inside this `with` block memory comes from the stream's own pool."""
+        return self.xp.cuda.using_allocator(self.pool.malloc)
 
     def synchronize(self) -> None:
         """Wait until all that was asked for has been done."""
@@ -94,7 +104,7 @@ class GraphStream:
         if _capture is not None:
             raise KernelError("a graph cannot be captured while another one is")
         gc.collect()  # what is given back to the pools now is not given back in the middle of the capture
-        with self.xp.cuda.using_allocator(self.pool.malloc):
+        with self.own_memory():
             self.stream.begin_capture()
             _capture = capture = _Capture()
             try:

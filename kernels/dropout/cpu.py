@@ -33,7 +33,10 @@ def _drop(task, tasks, x, seed, offset, threshold, scale, y):  # type: ignore[no
 
 
 @forward.variant("blocks", device="cpu", priority=10, refuses=refuses_other_than_floats)
-def forward_blocks(problem: DropoutProblem, x: np.ndarray, seed: int, offset: int) -> np.ndarray:
+def forward_blocks(
+    problem: DropoutProblem, x: np.ndarray, seed: int, offset: int, base: np.ndarray | None = None
+) -> np.ndarray:
+    offset += 0 if base is None else int(base)
     rows = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype)
     counters = np.uint64(seed % 2**64), np.uint64(offset % 2**64), np.uint64(problem.threshold)

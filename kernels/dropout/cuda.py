@@ -26,11 +26,13 @@ def refuses(problem: DropoutProblem) -> str | None:
 
 
 @forward.variant("four_a_thread", device="cuda", priority=10, refuses=refuses)
-def forward_four_a_thread(problem: DropoutProblem, x: Array, seed: int, offset: int) -> Array:
+def forward_four_a_thread(
+    problem: DropoutProblem, x: Array, seed: int, offset: int, base: Array | None = None
+) -> Array:
     rows = contiguous(x)
     y = empty(x.shape, x.dtype, like=x)
     grid = (min(MOST_BLOCKS, -(-problem.blocks // THREADS)),)
-    counters = np.uint64(seed % 2**64), np.uint64(offset % 2**64), np.uint64(problem.threshold)
+    counters = np.uint64(seed % 2**64), np.uint64(offset % 2**64), base, np.uint64(problem.threshold)
     launch = SOURCE.kernel("drop", REAL=REAL[problem.dtype])
     launch(grid, (THREADS,), rows, np.int64(problem.size), *counters, np.float64(problem.scale), y)
     if rows is x:

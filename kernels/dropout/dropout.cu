@@ -14,10 +14,12 @@ using Real = REAL;
 using Number = Wide<Real>;
 using Four = Vector<Real, 4>;
 
-// y = x * (word >= threshold ? scale : 0) in row-major order; a NaN stays one.
+// y = x * (word >= threshold ? scale : 0) in row-major order; a NaN stays one. `base`, if any, adds to the offset.
 extern "C" __global__ void __launch_bounds__(256, 4)
     drop(const Real* __restrict__ x, long long size, unsigned long long seed, unsigned long long offset,
-         unsigned long long threshold, double scale, Real* __restrict__ y) {
+         const unsigned long long* __restrict__ base, unsigned long long threshold, double scale,
+         Real* __restrict__ y) {
+    if (base) offset += *base;
     const bool whole = (reinterpret_cast<size_t>(x) | reinterpret_cast<size_t>(y)) % sizeof(Four) == 0;
     const long long step = (long long)gridDim.x * blockDim.x;
     for (long long block = (long long)blockIdx.x * blockDim.x + threadIdx.x; 4 * block < size; block += step) {

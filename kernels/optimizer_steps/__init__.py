@@ -1,9 +1,11 @@
-"""One optimiser step over all parameters at once, in place, and the norm that gradient clipping needs.
+"""One optimiser step over all parameters at once, in place, and what has to be decided before it.
 
-    sgd(problem, parameters, gradients, momenta, learning_rate, steps, norm=None)
-    adam(problem, parameters, gradients, first_moments, second_moments, learning_rate, steps, norm=None)
-    rmsprop(problem, parameters, gradients, square_averages, momenta, gradient_averages, learning_rate, norm=None)
+    sgd(problem, parameters, gradients, momenta, learning_rate, steps, factor=None)
+    adam(problem, parameters, gradients, first_moments, second_moments, learning_rate, steps, factor=None)
+    rmsprop(problem, parameters, gradients, square_averages, momenta, gradient_averages, learning_rate,
+            factor=None)
     squared_norm(problem, gradients) -> norm     sum of the squares of all elements, accumulated in float64
+    control(problem, norm, loss, state, steps, moving)     whether a step is taken, and how far; see below
 
 Every argument but the last ones is a list of arrays of `problem.dtype`, one array a parameter and all
 of one parameter's arrays of one shape, of any strides; at least one parameter. Parameters and the
@@ -12,9 +14,23 @@ without momentum, gradient averages where not centred) is an empty list; state s
 
 learning_rate is a float and may change from step to step; `steps[i]` counts parameter i's steps from 1,
 this one included (an integer each, since a parameter that had no gradient for a while has made
-fewer). `norm` is one float64 number on the device of the gradients, a scalar or an array without axes, as
-`squared_norm` gives it: where it is not finite, the step changes nothing, and on a GPU nobody has to wait for
-it. What never changes is in the problem, because the choice of a variant is remembered by problem.
+fewer). `factor` is one float64 number that gradients are multiplied by first; where it is not finite, the step
+changes nothing. What never changes is in the problem, because the choice of a variant is remembered by problem.
+
+So that a step can be captured as a part of a CUDA graph, and nobody has to wait for a GPU, the numbers that change
+may lie in the memory of the arrays' device, each an array without axes: learning_rate (float64), the elements of
+`steps` (int64), factor.
+
+`control` makes these numbers without anybody reading them. `norm` is the squared norm of the gradients of
+state[0] * loss, `loss` the loss itself, both float64 numbers on the device. state (4,) float64 and
+steps (n,) int64 change in place:
+- state[0], the loss scale, and state[1], how many steps have been taken since it changed: halved where gradients
+  overflow, doubled after `grows_after` steps in a row (Micikevicius et al., arXiv 1710.03740, section 3.2);
+- state[2], the `factor` for the step: 1 / scale, times what cuts the norm down to `max_norm` (Pascanu et al.,
+  arXiv 1211.5063, algorithm 1); NaN where the step is left out;
+- state[3], 1 from the first step on whose loss or gradients are not finite through no fault of the scale. No
+  step is taken any more then, so that the weights stay those that it happened with;
+- steps[i] grows by moving[i] (int64, 0 or 1) where the step is taken.
 
 The formulas are those of `torch.optim`, with g the gradient (its negative with `maximize`) and p the
 parameter:
@@ -31,21 +47,24 @@ parameter:
 """
 
 from ..registry import Operation
-from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 sgd = Operation("sgd_step", family="optimizer_steps")
 adam = Operation("adam_step", family="optimizer_steps")
 rmsprop = Operation("rmsprop_step", family="optimizer_steps")
 squared_norm = Operation("squared_norm", family="optimizer_steps")
+control = Operation("step_control", family="optimizer_steps")
 
 from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
 __all__ = [
     "AdamProblem",
+    "ControlProblem",
     "RmspropProblem",
     "SgdProblem",
     "SquaredNormProblem",
     "adam",
+    "control",
     "cpu",
     "cuda",
     "reference",

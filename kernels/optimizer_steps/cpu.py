@@ -128,6 +128,11 @@ def _squares(i, count, like, chunks, addresses, sums):  # type: ignore[no-untype
     sums[i] = total
 
 
+def _sign(problem: SgdProblem | AdamProblem | RmspropProblem, factor: Array | None) -> float:
+    """What gradients are multiplied by."""
+    return (-1 if problem.maximize else 1) * (1.0 if factor is None else float(factor))
+
+
 @sgd.variant("chunks", device="cpu", priority=10, refuses=refuses_other_than_floats)
 def sgd_chunks(
     problem: SgdProblem,
@@ -136,17 +141,18 @@ def sgd_chunks(
     momenta: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
+    learning_rate = float(learning_rate)
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, momenta)
     # The step is along of_gradient * gradient + of_buffer * buffer; without momentum the buffer is the gradient.
     of_gradient, of_buffer = (1.0, problem.momentum) if problem.nesterov else (0.0, 1.0)
     keep = 1 - problem.dampening if problem.momentum else 1.0
     scalars = learning_rate, problem.momentum, keep, of_gradient, of_buffer, problem.weight_decay
-    sign = number(-1 if problem.maximize else 1)
+    sign = number(_sign(problem, factor))
     like = np.empty(0, number)
     _sgd(
         len(step.chunks), like, step.chunks, step.addresses, *map(number, scalars), sign, np.array(steps, np.int64)
@@ -163,10 +169,11 @@ def adam_chunks(
     second_moments: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
+    learning_rate = float(learning_rate)
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, first_moments, second_moments)
     b1, b2 = problem.betas
@@ -175,7 +182,7 @@ def adam_chunks(
     corrections = (1 / np.sqrt(1 - b2**counts)).astype(number)
     decay = 0.0 if problem.decoupled else problem.weight_decay
     shrink = 1 - learning_rate * problem.weight_decay if problem.decoupled else 1.0
-    scalars = map(number, (b1, b2, problem.epsilon, decay, shrink, -1 if problem.maximize else 1))
+    scalars = map(number, (b1, b2, problem.epsilon, decay, shrink, _sign(problem, factor)))
     _adam(
         len(step.chunks), np.empty(0, number), step.chunks, step.addresses, learning_rates, corrections, *scalars
     )
@@ -191,15 +198,16 @@ def rmsprop_chunks(
     momenta: Arrays,
     gradient_averages: Arrays,
     learning_rate: float,
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
+    learning_rate = float(learning_rate)
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, square_averages, momenta, gradient_averages)
     of_gradient = 1 - problem.alpha if problem.centered else 0.0
     scalars = learning_rate, problem.alpha, problem.epsilon, problem.momentum, of_gradient, problem.weight_decay
-    sign = number(-1 if problem.maximize else 1)
+    sign = number(_sign(problem, factor))
     _rmsprop(len(step.chunks), np.empty(0, number), step.chunks, step.addresses, *map(number, scalars), sign)
     step.write_back(0, 2, *((3,) if momenta else ()), *((4,) if gradient_averages else ()))
 

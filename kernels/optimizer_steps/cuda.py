@@ -9,7 +9,7 @@ The table of addresses stays on the device as long as the arrays stay where they
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -19,8 +19,8 @@ from ..arrays import Array, array_module
 from ..cuda.buffers import address, contiguous, empty, uploaded
 from ..cuda.dtypes import REAL, refuses_other_dtypes
 from ..cuda.launch import CudaKernel, CudaSource
-from . import adam, rmsprop, sgd, squared_norm
-from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from . import adam, control, rmsprop, sgd, squared_norm
+from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 Arrays = Sequence[Array]
 THREADS = 256
@@ -49,17 +49,19 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 class _Step:
     """The arrays of one step, and the table that says where they lie."""
 
-    def __init__(self, *lists: Arrays) -> None:
+    def __init__(self, *lists: Arrays, steps: Sequence[Any] = ()) -> None:
         self._given = lists
         self._contiguous = [[contiguous(array) for array in arrays] for arrays in lists]
         tensors, starts, lengths = _chunks(tuple(array.size for array in lists[0]))
         like = lists[0][0]
-        table = np.zeros((len(tensors), MOST_ARRAYS + 1), np.int64)  # `Chunk` of optimizer_steps.cu
+        table = np.zeros((len(tensors), MOST_ARRAYS + 2), np.int64)  # `Chunk` of optimizer_steps.cu
         for column, arrays in enumerate(self._contiguous):
             if arrays:
                 table[:, column] = np.array([address(array) for array in arrays])[tensors]
                 table[:, column] += starts * like.itemsize
-        table[:, MOST_ARRAYS] = lengths
+        if _in_memory(steps):
+            table[:, MOST_ARRAYS] = np.array([address(count) for count in steps])[tensors]
+        table[:, MOST_ARRAYS + 1] = lengths
         self.table, self.count = uploaded(table, like), len(tensors)
 
     def launch(self, kernel: CudaKernel, *arguments: Any) -> None:
@@ -74,14 +76,36 @@ class _Step:
                     given[...] = computed.reshape(given.shape)
 
 
+def _in_memory(steps: Sequence[Any]) -> bool:
+    """Whether the counts lie on the device, where the kernel reads them."""
+    return len(steps) > 0 and hasattr(steps[0], "strides")
+
+
+def _rate(learning_rate: Any) -> tuple[Array | None, np.float64]:
+    """The learning rate as the kernels take it: where it lies, or the number."""
+    in_memory = hasattr(learning_rate, "strides")
+    return (learning_rate, np.float64(0)) if in_memory else (None, np.float64(learning_rate))
+
+
 def _numbers(problem: Any, *values: float) -> list[np.floating]:
     number = np.float64 if problem.dtype == "float64" else np.float32
     return [number(value) for value in values]
 
 
-def _at_step(step: int, steps: Sequence[int], *lists: Arrays) -> list[Arrays]:
-    """Those arrays whose parameter is at `step`."""
-    return [[array for array, own in zip(arrays, steps, strict=True) if own == step] for arrays in lists]
+def _by_count(
+    lists: Sequence[Arrays], steps: Sequence[Any], alike: Callable[[int], int] = lambda count: count
+) -> Iterator[tuple[np.int64, _Step]]:
+    """The parameters by their number of steps, all the same unless some had no gradient for a while.
+
+    Where the numbers lie on the device, the kernel tells them apart, and all parameters come at once.
+    """
+    if _in_memory(steps):
+        yield np.int64(0), _Step(*lists, steps=steps)
+        return
+    counts = [alike(count) for count in steps]
+    for count in sorted(set(counts)):
+        own = [[array for array, n in zip(arrays, counts, strict=True) if n == count] for arrays in lists]
+        yield np.int64(count), _Step(*own)
 
 
 def _sign(problem: Any) -> int:
@@ -96,19 +120,16 @@ def sgd_chunks(
     momenta: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
     kernel = SOURCE.kernel("sgd", REAL=REAL[problem.dtype])
     # The step is along of_gradient * gradient + of_buffer * buffer; without momentum the buffer is the gradient.
     of_gradient, of_buffer = (1.0, problem.momentum) if problem.nesterov else (0.0, 1.0)
-    first = [int(step == 1) for step in steps]
-    for starting in sorted(set(first)):
-        own = _at_step(starting, first, parameters, gradients, *([momenta] if momenta else []))
-        momentum = 0.0 if starting else problem.momentum
-        keep = 1.0 if starting or not problem.momentum else 1 - problem.dampening
-        scalars = learning_rate, momentum, keep, of_gradient, of_buffer, problem.weight_decay, _sign(problem)
-        step = _Step(*own)
-        step.launch(kernel, norm, *_numbers(problem, *scalars))
+    keep = 1 - problem.dampening if problem.momentum else 1.0
+    scalars = problem.momentum, keep, of_gradient, of_buffer, problem.weight_decay, _sign(problem)
+    lists = parameters, gradients, *([momenta] if momenta else [])
+    for count, step in _by_count(lists, steps, lambda count: min(count, 2)):  # all later steps are alike
+        step.launch(kernel, factor, *_rate(learning_rate), count, *_numbers(problem, *scalars))
         step.write_back(0, *([2] if momenta else []))
 
 
@@ -121,17 +142,15 @@ def adam_chunks(
     second_moments: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
     kernel = SOURCE.kernel("adam", REAL=REAL[problem.dtype])
-    b1, b2 = problem.betas
-    decay = 0.0 if problem.decoupled else problem.weight_decay
-    shrink = 1 - learning_rate * problem.weight_decay if problem.decoupled else 1.0
-    for count in sorted(set(steps)):  # all the same, unless a parameter had no gradient for a while
-        corrected, correction = learning_rate / (1 - b1**count), 1 / np.sqrt(1 - b2**count)
-        scalars = b1, 1 - b1, b2, 1 - b2, problem.epsilon, decay, shrink, _sign(problem)
-        step = _Step(*_at_step(count, steps, parameters, gradients, first_moments, second_moments))
-        step.launch(kernel, norm, *_numbers(problem, corrected, correction, *scalars))
+    decay, shrinking = (0.0, problem.weight_decay) if problem.decoupled else (problem.weight_decay, 0.0)
+    betas = map(np.float64, problem.betas)
+    epsilon, decay_number, sign = _numbers(problem, problem.epsilon, decay, _sign(problem))
+    scalars = *betas, epsilon, decay_number, np.float64(shrinking), sign
+    for count, step in _by_count((parameters, gradients, first_moments, second_moments), steps):
+        step.launch(kernel, factor, *_rate(learning_rate), count, *scalars)
         step.write_back(0, 2, 3)
 
 
@@ -144,14 +163,15 @@ def rmsprop_chunks(
     momenta: Arrays,
     gradient_averages: Arrays,
     learning_rate: float,
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
     kernel = SOURCE.kernel("rmsprop", REAL=REAL[problem.dtype])
     rest = 1 - problem.alpha
     of_gradient = rest if problem.centered else 0.0
-    scalars = learning_rate, problem.alpha, rest, problem.epsilon, problem.momentum, of_gradient
+    scalars = problem.alpha, rest, problem.epsilon, problem.momentum, of_gradient
     step = _Step(parameters, gradients, square_averages, momenta, gradient_averages)
-    step.launch(kernel, norm, *_numbers(problem, *scalars, problem.weight_decay, _sign(problem)))
+    numbers = _numbers(problem, *scalars, problem.weight_decay, _sign(problem))
+    step.launch(kernel, factor, *_rate(learning_rate), *numbers)
     step.write_back(0, 2, 3, 4)
 
 
@@ -165,3 +185,13 @@ def squared_norm_chunks(problem: SquaredNormProblem, gradients: Arrays) -> Array
     step.launch(SOURCE.kernel("squares", REAL=REAL[problem.dtype]), partial)
     SOURCE.kernel("add_up", REAL=REAL[problem.dtype])((1,), (THREADS,), partial, np.int32(step.count), total)
     return total
+
+
+@control.variant("one_block", device="cuda", priority=10)
+def control_one_block(
+    problem: ControlProblem, norm: Array, loss: Array, state: Array, steps: Array, moving: Array
+) -> None:
+    numbers = (np.float64(n) for n in (problem.max_norm, problem.grows_after, problem.smallest, problem.largest))
+    SOURCE.kernel("control", REAL="float")(
+        (1,), (THREADS,), norm, loss, state, steps, moving, np.int32(steps.size), *numbers
+    )

@@ -3,8 +3,9 @@
 // A table in memory says where each chunk's arrays lie, so that a network's many small parameters cost one launch and
 // its few large ones fill the GPU. Each element is read and written once, 16 bytes a thread where all of a chunk's
 // arrays are aligned. Elements know nothing of one another; only the squared norm sums them, in an order that depends
-// on the chunks alone. A step that is given the squared norm of its gradients changes nothing where that is not
-// finite: the decision is made on the GPU, and no one waits for it.
+// on the chunks alone. Numbers that change from step to step may lie in memory, so that a captured step reads new
+// ones at each launch: the learning rate, the steps of each parameter, and the factor of its gradients, of which
+// `control` decides. Where the factor is not finite nothing changes, and no one waits for that decision.
 //
 // - `reference` (reference.py) passes over each parameter once a step of the formula;
 // - `multi_tensor`, here, passes over all of them once.
@@ -22,6 +23,7 @@ constexpr int MOST_ARRAYS = 5;
 // State that an optimiser does not use has no address: it reads as zeros, and nothing is written.
 struct Chunk {
     unsigned long long arrays[MOST_ARRAYS];
+    const long long* steps;  // of the parameter; none where the launch tells them
     long long length;
 };
 
@@ -30,6 +32,7 @@ __device__ __forceinline__ Real* array_of(const Chunk& chunk, int i) {
 }
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
 __device__ __forceinline__ double square_root(double x) { return sqrt(x); }
+__device__ __forceinline__ double not_a_number() { return __int_as_float(0x7fffffff); }
 
 // Whether each of the first ARRAYS arrays can be read 16 bytes at a time.
 template <int ARRAYS>
@@ -57,9 +60,15 @@ __device__ __forceinline__ void update_some(const Chunk& chunk, long long start,
     }
 }
 
+// Nothing where the step is left out, else body(values) for all elements, the gradient times `factor`.
 template <int ARRAYS, class Body>
-__device__ __forceinline__ void update(Chunk chunk, const double* squared_norm, Body body) {
-    if (squared_norm && !(*squared_norm < INFINITY)) return;  // a NaN is not less, either
+__device__ __forceinline__ void update(Chunk chunk, const double* factor, Body follow) {
+    if (factor && !(*factor < INFINITY)) return;  // a NaN is not less, either
+    const Number scale = factor ? Number(*factor) : Number(1);
+    auto body = [=](Number (&values)[ARRAYS]) {
+        values[1] *= scale;
+        follow(values);
+    };
     long long done = 0;
     if (aligned<ARRAYS>(chunk)) {
         done = chunk.length / WIDTH * WIDTH;
@@ -70,40 +79,98 @@ __device__ __forceinline__ void update(Chunk chunk, const double* squared_norm, 
     for (long long i = done + threadIdx.x; i < chunk.length; i += THREADS) update_some<1, ARRAYS>(chunk, i, body);
 }
 
-// Arrays: parameter, gradient, buffer. At a parameter's first step momentum is 0 and keep 1.
+// Arrays: parameter, gradient, buffer. At a parameter's first step the buffer is the gradient.
 extern "C" __global__ void __launch_bounds__(256, 3) sgd(
-    const Chunk* __restrict__ table, const double* __restrict__ squared_norm, Number lr, Number momentum, Number keep,
-    Number of_gradient, Number of_buffer, Number decay, Number sign) {
-    update<3>(table[blockIdx.x], squared_norm, [=](Number (&v)[3]) {
+    const Chunk* __restrict__ table, const double* __restrict__ factor, const double* __restrict__ rate_place,
+    double rate, long long steps, Number momentum, Number keep, Number of_gradient, Number of_buffer, Number decay,
+    Number sign) {
+    const Chunk chunk = table[blockIdx.x];
+    const Number lr = rate_place ? *rate_place : rate;
+    const bool first = (chunk.steps ? *chunk.steps : steps) == 1;
+    const Number of_old = first ? Number(0) : momentum, of_new = first ? Number(1) : keep;
+    update<3>(chunk, factor, [=](Number (&v)[3]) {
         const Number direction = sign * v[1] + decay * v[0];
-        v[2] = momentum * v[2] + keep * direction;
+        v[2] = of_old * v[2] + of_new * direction;
         v[0] -= lr * (of_gradient * direction + of_buffer * v[2]);
     });
 }
 
-// Arrays: parameter, gradient, first and second moment. `lr` and `correction` carry the corrections for the start.
+// Arrays: parameter, gradient, first and second moment.
 extern "C" __global__ void __launch_bounds__(256, 3) adam(
-    const Chunk* __restrict__ table, const double* __restrict__ squared_norm, Number lr, Number correction,
-    Number beta1, Number rest1, Number beta2, Number rest2, Number epsilon, Number decay, Number shrink, Number sign) {
-    update<4>(table[blockIdx.x], squared_norm, [=](Number (&v)[4]) {
+    const Chunk* __restrict__ table, const double* __restrict__ factor, const double* __restrict__ rate_place,
+    double rate, long long steps, double beta1, double beta2, Number epsilon, Number decay, double shrinking,
+    Number sign) {
+    const Chunk chunk = table[blockIdx.x];
+    __shared__ Number corrected[3];  // by one thread: powers in double precision are slow on many GPUs
+    if (threadIdx.x == 0) {
+        const double lr = rate_place ? *rate_place : rate;
+        const double count = double(chunk.steps ? *chunk.steps : steps);
+        corrected[0] = Number(lr / (1 - pow(beta1, count)));
+        corrected[1] = Number(1 / sqrt(1 - pow(beta2, count)));
+        corrected[2] = Number(1 - lr * shrinking);
+    }
+    __syncthreads();
+    const Number lr = corrected[0], correction = corrected[1], shrink = corrected[2];
+    const Number old1 = Number(beta1), new1 = Number(1 - beta1), old2 = Number(beta2), new2 = Number(1 - beta2);
+    update<4>(chunk, factor, [=](Number (&v)[4]) {
         const Number direction = sign * v[1] + decay * v[0];
-        v[2] = beta1 * v[2] + rest1 * direction;
-        v[3] = beta2 * v[3] + rest2 * direction * direction;
+        v[2] = old1 * v[2] + new1 * direction;
+        v[3] = old2 * v[3] + new2 * direction * direction;
         v[0] = shrink * v[0] - lr * v[2] / (square_root(v[3]) * correction + epsilon);
     });
 }
 
 // Arrays: parameter, gradient, square average, buffer, gradient average.
 extern "C" __global__ void __launch_bounds__(256, 2) rmsprop(
-    const Chunk* __restrict__ table, const double* __restrict__ squared_norm, Number lr, Number alpha, Number rest,
-    Number epsilon, Number momentum, Number of_gradient, Number decay, Number sign) {
-    update<5>(table[blockIdx.x], squared_norm, [=](Number (&v)[5]) {
+    const Chunk* __restrict__ table, const double* __restrict__ factor, const double* __restrict__ rate_place,
+    double rate, Number alpha, Number rest, Number epsilon, Number momentum, Number of_gradient, Number decay,
+    Number sign) {
+    const Number lr = rate_place ? *rate_place : rate;
+    update<5>(table[blockIdx.x], factor, [=](Number (&v)[5]) {
         const Number direction = sign * v[1] + decay * v[0];
         v[2] = alpha * v[2] + rest * direction * direction;
         v[4] = alpha * v[4] + of_gradient * direction;
         v[3] = momentum * v[3] + direction / (square_root(v[2] - v[4] * v[4]) + epsilon);
         v[0] -= lr * v[3];
     });
+}
+
+// Whether a step is taken, and how far: see __init__.py. One block.
+extern "C" __global__ void __launch_bounds__(256, 4) control(
+    const double* __restrict__ squared_norm, const double* __restrict__ loss, double* state, long long* steps,
+    const long long* __restrict__ moving, int count, double max_norm, double grows_after, double smallest,
+    double largest) {
+    __shared__ int taken;
+    if (threadIdx.x == 0) {
+        double scale = state[0], good = state[1], factor = not_a_number(), stopped = state[3];
+        const double norm = square_root(*squared_norm) / scale;
+        taken = 0;
+        if (stopped != 0 || !(*loss < INFINITY && *loss > -INFINITY)) {
+            stopped = 1;
+        } else if (!(norm < INFINITY)) {
+            if (grows_after > 0 && scale > smallest) {
+                scale /= 2;
+                good = 0;
+            } else {
+                stopped = 1;
+            }
+        } else {
+            const double clip = max_norm / (norm + 1e-6);
+            factor = (clip < 1 ? clip : 1.0) / scale;
+            taken = 1;
+            good += 1;
+            if (grows_after > 0 && good >= grows_after) {
+                scale = 2 * scale < largest ? 2 * scale : largest;
+                good = 0;
+            }
+        }
+        state[0] = scale;
+        state[1] = good;
+        state[2] = factor;
+        state[3] = stopped;
+    }
+    __syncthreads();
+    for (int i = threadIdx.x; i < count; i += blockDim.x) steps[i] += taken ? moving[i] : 0;
 }
 
 // The sum of all threads' values, in thread 0.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import MinigradError
@@ -61,6 +62,20 @@ class RmspropProblem:
     weight_decay: float = 0.0
     maximize: bool = False
     dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class ControlProblem:
+    """What decides about a step.
+
+    `max_norm` is the largest norm of the gradients; `grows_after` the number of good steps after which the
+    loss scale is doubled, 0 where it never changes; `smallest` and `largest` are its bounds.
+    """
+
+    max_norm: float = math.inf
+    grows_after: int = 0
+    smallest: float = 1.0
+    largest: float = 2.0**24
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,22 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from ..arrays import Array, array_module
-from . import adam, rmsprop, sgd, squared_norm
-from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from . import adam, control, rmsprop, sgd, squared_norm
+from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 Arrays = Sequence[Array]
 
 
-def is_finite(norm: Array | None) -> bool:
-    """Whether the gradients whose squared norm this is may be followed; so if nobody has asked for it."""
-    return norm is None or math.isfinite(norm)
+def is_finite(factor: Array | None) -> bool:
+    """Whether gradients that are to be multiplied by `factor` are to be followed at all."""
+    return factor is None or math.isfinite(factor)
 
 
-def _direction(problem: SgdProblem | AdamProblem | RmspropProblem, p: Array, g: Array) -> Array:
+def _direction(
+    problem: SgdProblem | AdamProblem | RmspropProblem, p: Array, g: Array, factor: Array | None
+) -> Array:
     """The gradient to descend along, coupled weight decay included."""
+    g = g if factor is None else g * float(factor)
     g = -g if problem.maximize else g
     decoupled = isinstance(problem, AdamProblem) and problem.decoupled
     return g if decoupled or not problem.weight_decay else g + problem.weight_decay * p
@@ -33,13 +36,13 @@ def sgd_reference(
     momenta: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
-    momentum = problem.momentum
+    momentum, learning_rate = problem.momentum, float(learning_rate)
     for p, g, buffer, step in zip(parameters, gradients, momenta or repeat(None), steps, strict=False):
-        g = _direction(problem, p, g)
+        g = _direction(problem, p, g, factor)
         if momentum:
             buffer[...] = g if step == 1 else momentum * buffer + (1 - problem.dampening) * g
             g = g + momentum * buffer if problem.nesterov else buffer
@@ -55,15 +58,16 @@ def adam_reference(
     second_moments: Arrays,
     learning_rate: float,
     steps: Sequence[int],
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
-    b1, b2 = problem.betas
+    (b1, b2), learning_rate = problem.betas, float(learning_rate)
     for p, g, m, v, step in zip(parameters, gradients, first_moments, second_moments, steps, strict=True):
-        g = _direction(problem, p, g)
+        g = _direction(problem, p, g, factor)
         if problem.decoupled:
             p *= 1 - learning_rate * problem.weight_decay
+        step = int(step)
         m[...] = b1 * m + (1 - b1) * g
         v[...] = b2 * v + (1 - b2) * g * g
         standard = array_module(v).sqrt(v / (1 - b2**step)) + problem.epsilon
@@ -79,14 +83,14 @@ def rmsprop_reference(
     momenta: Arrays,
     gradient_averages: Arrays,
     learning_rate: float,
-    norm: Array | None = None,
+    factor: Array | None = None,
 ) -> None:
-    if not is_finite(norm):
+    if not is_finite(factor):
         return
-    alpha = problem.alpha
+    alpha, learning_rate = problem.alpha, float(learning_rate)
     state = zip(square_averages, momenta or repeat(None), gradient_averages or repeat(None), strict=False)
     for p, g, (v, buffer, average) in zip(parameters, gradients, state, strict=True):
-        g = _direction(problem, p, g)
+        g = _direction(problem, p, g, factor)
         v[...] = alpha * v + (1 - alpha) * g * g
         variance = v
         if problem.centered:
@@ -102,3 +106,27 @@ def rmsprop_reference(
 @squared_norm.variant("reference", device="any")
 def squared_norm_reference(problem: SquaredNormProblem, gradients: Arrays) -> Array:
     return sum(array_module(g).square(g, dtype="float64").sum() for g in gradients)
+
+
+@control.variant("reference", device="any")
+def control_reference(
+    problem: ControlProblem, norm: Array, loss: Array, state: Array, steps: Array, moving: Array
+) -> None:
+    scale, good, _, stopped = (float(number) for number in state)
+    total = math.sqrt(norm) / scale
+    factor = math.nan
+    if stopped or not math.isfinite(loss):
+        stopped = 1.0
+    elif not math.isfinite(total):
+        if problem.grows_after and scale > problem.smallest:
+            scale, good = scale / 2, 0.0
+        else:
+            stopped = 1.0
+    else:
+        factor = min(1.0, problem.max_norm / (total + 1e-6)) / scale
+        steps += moving
+        good += 1
+        if problem.grows_after and good >= problem.grows_after:
+            scale, good = min(problem.largest, 2 * scale), 0.0
+    for i, number in enumerate((scale, good, factor, stopped)):
+        state[i] = number

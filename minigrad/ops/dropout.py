@@ -9,15 +9,15 @@ from ..tensor import Tensor
 
 
 class Dropout(Function):
-    """x * mask / (1 - probability), where the mask follows from `seed` and `offset` (`kernels.dropout`)."""
+    """x * mask / (1 - probability), with the mask of `seed`, `offset` and `base` (`kernels.dropout`)."""
 
     saves_inputs = False
 
-    def __init__(self, problem: dropout.DropoutProblem, seed: int, offset: int) -> None:
-        self.problem, self.seed, self.offset = problem, seed, offset
+    def __init__(self, problem: dropout.DropoutProblem, seed: int, offset: int, base: Array | None = None) -> None:
+        self.problem, self.place = problem, (seed, offset, base)
 
     def forward(self, x: Array) -> Array:
-        return dropout.forward(self.problem, x, self.seed, self.offset)
+        return dropout.forward(self.problem, x, *self.place)
 
     def backward(self, gradient: Tensor) -> Tensor:
-        return apply(Dropout(self.problem, self.seed, self.offset), gradient)
+        return apply(Dropout(self.problem, *self.place), gradient)

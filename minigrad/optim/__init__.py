@@ -16,6 +16,7 @@ from .schedules import (
     StepDecay,
 )
 from .sgd import SGD
+from .step_control import StepControl
 
 __all__ = [
     "SGD",
@@ -33,6 +34,7 @@ __all__ = [
     "RMSprop",
     "Schedule",
     "Scheduler",
+    "StepControl",
     "StepDecay",
     "WeightAverage",
     "clip_grad_norm_",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..kernels import optimizer_steps
+from ..kernels.arrays import Array
 from ..kernels.optimizer_steps import AdamProblem
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer
@@ -56,9 +57,11 @@ class Adam(Optimizer):
         parameters: Arrays,
         gradients: Arrays,
         kept: list[Arrays],
-        steps: list[int],
+        learning_rate: float | Array,
+        steps: Sequence[int | Array],
+        factor: Array | None,
     ) -> None:
-        optimizer_steps.adam(problem, parameters, gradients, *kept, group["lr"], steps)
+        optimizer_steps.adam(problem, parameters, gradients, *kept, learning_rate, steps, factor)
 
 
 class AdamW(Adam):

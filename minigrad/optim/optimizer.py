@@ -5,12 +5,16 @@ An optimiser states which arrays it keeps for each parameter, and its step on li
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..kernels.arrays import Array, on_host
 from ..kernels.errors import DTypeError, MinigradError, ShapeError
 from ..tensor import Tensor, is_floating
+
+if TYPE_CHECKING:
+    from .step_control import StepControl
 
 Group = dict[str, Any]
 Arrays = Sequence[Array]
@@ -64,9 +68,14 @@ class Optimizer:
         parameters: Arrays,
         gradients: Arrays,
         kept: list[Arrays],
-        steps: list[int],
+        learning_rate: float | Array,
+        steps: Sequence[int | Array],
+        factor: Array | None,
     ) -> None:
-        """One step, in place. `kept` holds a list of arrays for each name of `self.kept`."""
+        """One step, in place. `kept` holds a list of arrays for each name of `self.kept`.
+
+        `learning_rate`, `steps` and `factor` are what `kernels.optimizer_steps` takes.
+        """
         raise NotImplementedError
 
     # What they share
@@ -114,10 +123,11 @@ class Optimizer:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def step(self) -> None:
+    def step(self, control: StepControl | None = None) -> None:
         """Change every parameter that has a gradient by it.
 
         In place: a graph that still needs the old values raises a GraphError if it is gone back over afterwards.
+        With a `control`, learning rates and counts of steps are read where it has them on the device.
 
         Raises:
             ShapeError: if a gradient has not the shape of its parameter; nothing has been changed then.
@@ -137,26 +147,49 @@ class Optimizer:
                     f"{self.name}: parameter {numbers[id(parameter)]} of shape {parameter.shape} has dtype "
                     f"{parameter.dtype}, its gradient {parameter.grad.dtype}"
                 )
-        for group in self.param_groups:
+        for place, group in enumerate(self.param_groups):
             moving = [parameter for parameter in group["params"] if parameter.grad is not None]
             for kind in dict.fromkeys((parameter.device, parameter.dtype) for parameter in moving):
                 alike = [parameter for parameter in moving if (parameter.device, parameter.dtype) == kind]
-                states = [self._advance(numbers[id(parameter)], parameter, group) for parameter in alike]
+                own = [numbers[id(parameter)] for parameter in alike]
+                states = [self._with_arrays(*pair, group) for pair in zip(own, alike, strict=True)]
                 self.update(
                     group,
                     self.problem(group, kind[1].name),
                     [parameter.data for parameter in alike],
                     [parameter.grad.data for parameter in alike],
                     [[state[name] for state in states] for name in self.kept(group)],
-                    [state["step"] for state in states],
+                    *(self._counted(states, group) if control is None else control.numbers(place, own)),
                 )
                 for parameter in alike:
                     parameter.note_change(f"{self.name}.step() (its parameter {numbers[id(parameter)]})")
 
-    def _advance(self, number: int, parameter: Tensor, group: Group) -> dict[str, Any]:
-        """The state of one parameter, with this step counted."""
+    def _counted(self, states: list[dict[str, Any]], group: Group) -> tuple[float, list[int], None]:
+        """The learning rate and the counts of the parameters' steps, with this step counted; no factor."""
+        for state in states:
+            state["step"] += 1
+        return group["lr"], [state["step"] for state in states], None
+
+    def make_state(self) -> None:
+        """Make now what the first step would make: the arrays that are kept for each parameter."""
+        numbers = itertools.count()
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._with_arrays(next(numbers), parameter, group)
+
+    def steps_taken(self) -> list[int]:
+        """How many steps each parameter has made, by its number."""
+        return [self._state.get(number, {"step": 0})["step"] for number in range(len(self.parameters()))]
+
+    def set_steps_taken(self, steps: Sequence[int]) -> None:
+        """Count on from `steps`, one count a parameter."""
+        for number, count in enumerate(steps):
+            if count:
+                self._state.setdefault(number, {})["step"] = count
+
+    def _with_arrays(self, number: int, parameter: Tensor, group: Group) -> dict[str, Any]:
+        """The state of one parameter."""
         state = self._state.setdefault(number, {"step": 0})
-        state["step"] += 1
         for name in self.kept(group):
             if name not in state:
                 state[name] = parameter.xp.zeros_like(parameter.data)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..kernels import optimizer_steps
+from ..kernels.arrays import Array
 from ..kernels.optimizer_steps import RmspropProblem
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer
@@ -63,7 +64,9 @@ class RMSprop(Optimizer):
         parameters: Arrays,
         gradients: Arrays,
         kept: list[Arrays],
-        steps: list[int],
+        learning_rate: float | Array,
+        steps: Sequence[int | Array],
+        factor: Array | None,
     ) -> None:
         arrays = dict(zip(self.kept(group), kept, strict=True))
         optimizer_steps.rmsprop(
@@ -73,5 +76,6 @@ class RMSprop(Optimizer):
             arrays["square_avg"],
             arrays.get("momentum_buffer", []),
             arrays.get("grad_avg", []),
-            group["lr"],
+            learning_rate,
+            factor,
         )

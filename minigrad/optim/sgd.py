@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..kernels import optimizer_steps
+from ..kernels.arrays import Array
 from ..kernels.optimizer_steps import SgdProblem
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer
@@ -59,7 +60,9 @@ class SGD(Optimizer):
         parameters: Arrays,
         gradients: Arrays,
         kept: list[Arrays],
-        steps: list[int],
+        learning_rate: float | Array,
+        steps: Sequence[int | Array],
+        factor: Array | None,
     ) -> None:
         momenta = kept[0] if kept else []
-        optimizer_steps.sgd(problem, parameters, gradients, momenta, group["lr"], steps)
+        optimizer_steps.sgd(problem, parameters, gradients, momenta, learning_rate, steps, factor)

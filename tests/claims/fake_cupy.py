@@ -342,6 +342,7 @@ def make() -> types.ModuleType:
         memory=types.SimpleNamespace(OutOfMemoryError=type("OutOfMemoryError", (MemoryError,), {})),
         compiler=types.SimpleNamespace(CompileException=type("CompileException", (Exception,), {})),
         Stream=emulated_cuda.Stream,
+        get_current_stream=emulated_cuda.get_current_stream,
         MemoryPool=emulated_cuda.MemoryPool,
         using_allocator=emulated_cuda.using_allocator,
         alloc_pinned_memory=emulated_cuda.alloc_pinned_memory,

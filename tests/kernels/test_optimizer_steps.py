@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 from claims.variants import assert_variant_matches_oracle, every_variant, lay_out, on_device_of, without_compiler
 from minigrad.kernels import optimizer_steps
 from minigrad.kernels.errors import KernelError, MinigradError
-from minigrad.kernels.optimizer_steps import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem, cuda
+from minigrad.kernels.optimizer_steps import (
+    AdamProblem,
+    ControlProblem,
+    RmspropProblem,
+    SgdProblem,
+    SquaredNormProblem,
+    cuda,
+)
 from minigrad.kernels.registry import use_kernels
 
 common = {"weight_decay": st.sampled_from([0.0, 0.1]), "maximize": st.booleans()}
@@ -204,20 +211,104 @@ def test_the_squared_norm_does_not_overflow_in_float32(operation: Any, variant: 
 every_step = every_variant(optimizer_steps.sgd, optimizer_steps.adam, optimizer_steps.rmsprop)
 
 
+def numbers(operation: Any, variant: str, *values: Any) -> Any:
+    """`values`, floats and integers, as arrays without axes where the variant runs."""
+    return on_device_of(operation, variant, [np.array(value) for value in values])
+
+
 @every_step
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_step_whose_gradients_are_not_finite_changes_nothing(operation: Any, variant: str, bad: float) -> None:
+def test_a_step_whose_factor_is_not_finite_changes_nothing(operation: Any, variant: str, bad: float) -> None:
     problem, count, last = STEPS[operation.name]
     arrays = on_device_of(operation, variant, lists(0, count, "float32", "contiguous"))
-    arrays[1][-1][LARGE - 1] = bad
     before = [[np.array(array) for array in group] for group in arrays]
+    left_out, taken = numbers(operation, variant, bad, 1.0)
     with use_kernels(optimizer_steps=variant):
-        norm = optimizer_steps.squared_norm(SquaredNormProblem(), arrays[1])
-        operation(problem, *arrays, *last, norm)
+        operation(problem, *arrays, *last, left_out)
         np.testing.assert_equal([[np.array(array) for array in group] for group in arrays], before)
-        arrays[1][-1][LARGE - 1] = 1
-        operation(problem, *arrays, *last, optimizer_steps.squared_norm(SquaredNormProblem(), arrays[1]))
+        operation(problem, *arrays, *last, taken)
     assert not np.array_equal(arrays[0][-1], before[0][-1])
+
+
+@every_variant(optimizer_steps.sgd, optimizer_steps.adam, optimizer_steps.rmsprop)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_variant_multiplies_gradients_by_the_factor(operation: Any, variant: str, dtype: str) -> None:
+    problem, count, last = STEPS[operation.name]
+    arrays = lists(0, count, dtype, "contiguous")
+    assert_variant_matches_oracle(
+        operation, variant, replace(problem, dtype=dtype), (*arrays, *last, np.array(0.25)), in_place=True
+    )
+
+
+@every_step
+def test_numbers_in_memory_mean_what_numbers_mean(operation: Any, variant: str) -> None:
+    """Learning rate, steps and factor; the latter a power of two, by which gradients may be multiplied before."""
+    problem, count, (rate, *rest) = STEPS[operation.name]
+    given = lists(0, count, "float32", "contiguous")
+    told = on_device_of(operation, variant, [[array.copy() for array in group] for group in given])
+    given[1] = [np.asarray(array * 2) for array in given[1]]
+    read = on_device_of(operation, variant, given)
+    counts = [[1, 2, 3, 1, 2000]] if rest else []
+    with use_kernels(optimizer_steps=variant):
+        operation(problem, *told, rate, *counts)
+        places = [numbers(operation, variant, *counts[0])] if counts else []
+        factor, place = numbers(operation, variant, 0.5, rate)
+        operation(problem, *read, place, *places, factor)
+    for position, (ours, right) in enumerate(zip(read, told, strict=True)):
+        if position != 1:  # the gradients, which stay as they are
+            np.testing.assert_equal([np.array(array) for array in ours], [np.array(array) for array in right])
+
+
+def decided(
+    operation: Any, variant: str, problem: ControlProblem, norm: float, loss: float, state: list[float]
+) -> tuple[list[float], list[int]]:
+    """The state after one decision, and the steps of three parameters, of which the second does not move."""
+    arrays = on_device_of(
+        operation,
+        variant,
+        [np.array(norm), np.array(loss), np.array(state), np.array([4, 4, 0]), np.array([1, 0, 1])],
+    )
+    with use_kernels(optimizer_steps=variant):
+        operation(problem, *arrays)
+    return np.array(arrays[2]).tolist(), np.array(arrays[3]).tolist()
+
+
+NAN = float("nan")
+PLAIN, SCALED, CLIPPED = ControlProblem(), ControlProblem(grows_after=3), ControlProblem(max_norm=2.0)
+TAKEN, LEFT_OUT = [5, 4, 1], [4, 4, 0]
+# Problem, squared norm, loss, state before, state after, steps: state is scale, good steps, factor, stopped.
+DECISIONS: dict[str, tuple[Any, ...]] = {
+    "a step": (PLAIN, 9.0, 1.0, [1, 0, NAN, 0], [1, 1, 1, 0], TAKEN),
+    "a norm that is too large": (CLIPPED, 9.0, 1.0, [1, 0, 0, 0], [1, 1, 2 / 3.000001, 0], TAKEN),
+    "a norm that is not": (CLIPPED, 1.0, 1.0, [1, 0, 0, 0], [1, 1, 1, 0], TAKEN),
+    "gradients that are not finite": (PLAIN, np.inf, 1.0, [1, 7, 1, 0], [1, 7, NAN, 1], LEFT_OUT),
+    "a norm that is no number": (PLAIN, NAN, 1.0, [1, 7, 1, 0], [1, 7, NAN, 1], LEFT_OUT),
+    "a loss that is not finite": (PLAIN, 1.0, -np.inf, [1, 7, 1, 0], [1, 7, NAN, 1], LEFT_OUT),
+    "after such a step": (PLAIN, 1.0, 1.0, [1, 7, 1, 1], [1, 7, NAN, 1], LEFT_OUT),
+    "a scaled step": (SCALED, 64.0, 1.0, [8, 0, 1, 0], [8, 1, 1 / 8, 0], TAKEN),
+    "enough good steps": (SCALED, 64.0, 1.0, [8, 2, 1, 0], [16, 0, 1 / 8, 0], TAKEN),
+    "the largest scale": (SCALED, 64.0, 1.0, [2.0**24, 2, 1, 0], [2.0**24, 0, 2.0**-24, 0], TAKEN),
+    "an overflow": (SCALED, np.inf, 1.0, [8, 2, 1, 0], [4, 0, NAN, 0], LEFT_OUT),
+    "an overflow of the smallest scale": (SCALED, np.inf, 1.0, [1, 2, 1, 0], [1, 2, NAN, 1], LEFT_OUT),
+    "a scaled loss that is not finite": (SCALED, np.inf, NAN, [8, 2, 1, 0], [8, 2, NAN, 1], LEFT_OUT),
+    "clipping what is scaled": (
+        ControlProblem(max_norm=2.0, grows_after=3),
+        576.0,
+        1.0,
+        [8, 0, 1, 0],
+        [8, 1, 2 / 3.000001 / 8, 0],
+        TAKEN,
+    ),
+}
+
+
+@every_variant(optimizer_steps.control)
+@pytest.mark.parametrize("name", DECISIONS)
+def test_every_variant_of_control_decides(operation: Any, variant: str, name: str) -> None:
+    problem, norm, loss, before, after, steps = DECISIONS[name]
+    found, counts = decided(operation, variant, problem, norm, loss, before)
+    np.testing.assert_allclose(found, after, rtol=1e-15)  # a few roundings in float64
+    assert counts == steps
 
 
 @without_compiler
@@ -228,9 +319,9 @@ def test_the_emulator_guards_arrays_that_a_kernel_finds_in_a_table() -> None:
     too_long = np.array([0, 1]), np.array([0, 0]), np.array([5, 6])
     with mock.patch.object(cuda, "_chunks", lambda sizes: too_long), pytest.raises(KernelError) as caught:
         optimizer_steps.sgd(SgdProblem(), parameters, gradients, [], 0.1, [1, 1])
-    # Nine arguments, then two parameters; the second block writes one float too many.
+    # Eleven arguments, then two parameters; the second block writes one float too many.
     assert "block (1, 0, 0), thread (1, 0, 0)" in str(caught.value)
-    assert "behind the end of argument 10" in str(caught.value)
+    assert "behind the end of argument 12" in str(caught.value)
 
 
 def test_what_does_not_go_together_is_said_with_its_values() -> None:

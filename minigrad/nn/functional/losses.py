@@ -8,8 +8,9 @@ import numpy as np
 
 from ...autocast import for_sums
 from ...autograd import apply
-from ...kernels.arrays import dtype_name
+from ...kernels.arrays import Array, dtype_name
 from ...kernels.cross_entropy import CrossEntropyProblem
+from ...kernels.cuda.graph import is_capturing
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops import loss
 from ...ops.axes import normalize_axis
@@ -89,10 +90,8 @@ def cross_entropy(
     if target.shape != expected or input.ndim == 0:
         raise ShapeError(f"{name}: logits {input.shape} need targets of shape {expected}, got {target.shape}")
     labels = target.data.reshape(-1)
-    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise ShapeError(f"{name}: label {int(labels[at])} at position {at} is not one of the {classes} classes")
+    if not is_capturing():  # a graph's loss is NaN for such labels
+        require_labels(labels, classes, ignore_index)
     rows = permute_dims(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
     rows = rows.reshape(labels.size, classes)
     counted = Tensor(labels != ignore_index).astype(input.dtype)
@@ -103,6 +102,16 @@ def cross_entropy(
         losses = loss.cross_entropy_formula(rows, Tensor(labels), label_smoothing, ignore_index, weight)
         counted = counted * take(weight, (labels * (labels != ignore_index)).astype(np.int64))
     return _reduce(losses.reshape(target.shape), reduction, name, counted.sum())
+
+
+def require_labels(labels: Array, classes: int, ignore_index: int = -100) -> None:
+    """Raise a ShapeError that names the first of `labels` (N,) that is no class; on a GPU, wait for the answer."""
+    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ShapeError(
+            f"cross_entropy: label {int(labels[at])} at position {at} is not one of the {classes} classes"
+        )
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:

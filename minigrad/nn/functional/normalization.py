@@ -158,4 +158,4 @@ def dropout(
         return input
     generator = generator or random.default_generator
     problem = DropoutProblem(input.shape, p, dtype_name(input.dtype))
-    return apply(Dropout(problem, generator.seed, generator.reserve(problem.blocks)), input)
+    return apply(Dropout(problem, generator.seed, *generator.draw(problem.blocks)), input)

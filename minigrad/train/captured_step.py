@@ -1,0 +1,190 @@
+"""A training step as one CUDA graph: launched by one call, and waited for by nobody.
+
+GoogLeNet's step is some thousand launches, and a GPU finishes most of them faster than Python asks for the next.
+So the first step on batches of a shape is made launch by launch, which compiles what has to be compiled; the
+second is captured, and from then on the same graph is launched. What changes from step to step lies in arrays that
+are written before it: images and labels, learning rates, the place in the stream of random numbers. What the step
+itself decides (is it finite? how long is the gradient? what is the loss scaled by?) is decided on the device by
+`minigrad.optim.StepControl`. A step's numbers are bit for bit those of the same launches one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from minigrad.device import library
+from minigrad.kernels.arrays import Array
+from minigrad.kernels.cuda.graph import Graph, GraphStream
+from minigrad.nn import Module
+from minigrad.nn.functional.losses import require_labels
+from minigrad.optim import Optimizer, StepControl
+from minigrad.optim.step_control import STOPPED
+from minigrad.random import Generator, default_generator
+from minigrad.tensor import Tensor
+
+from .evaluation import main_logits
+from .loss_scaling import GROWS_AFTER, LossScale
+from .precision import computing_in
+from .staging import Download, Staging
+
+Objective = Callable[[Any, Tensor], Tensor]
+
+
+class Outcome:
+    """What came of a step, or will have: reading it waits for the device."""
+
+    def __init__(self, logits: Download, loss: Download, state: Download) -> None:
+        self._logits, self._loss, self._state = logits, loss, state
+
+    @property
+    def logits(self) -> np.ndarray:
+        """(N, classes); of 16 bits as float32."""
+        values = self._logits.read()
+        return values.astype(np.float32) if values.dtype.itemsize == 2 else values
+
+    @property
+    def loss(self) -> float:
+        return float(self._loss.read())
+
+    @property
+    def is_finite(self) -> bool:
+        """False from the first step on whose loss or gradients were not; the weights are those before it."""
+        return not self._state.read()[STOPPED]
+
+
+class _Batch:
+    """The memory of batches of one shape, and the graph of a step on them once there is one."""
+
+    def __init__(self, stream: GraphStream, images: np.ndarray, labels: np.ndarray) -> None:
+        xp = stream.xp
+        self.images, self.labels = xp.empty(images.shape, images.dtype), xp.empty(labels.shape, labels.dtype)
+        self.image_copies, self.label_copies = Staging(stream, self.images), Staging(stream, self.labels)
+        self.stream = stream
+        self.graph: Graph | None = None
+        self.results: tuple[Array, Array] | None = None  # logits and loss
+        self.drawn: list[int] = []  # by each generator, in blocks
+        self._downloads: list[Staging] = []
+
+    def upload(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self.image_copies.upload(images, self.images)
+        self.label_copies.upload(labels, self.labels)
+
+    def outcome(self, state: Array) -> Outcome:
+        assert self.results is not None
+        arrays = (*self.results, state)
+        if not self._downloads:
+            self._downloads = [Staging(self.stream, array) for array in arrays]
+        pairs = zip(self._downloads, arrays, strict=True)
+        return Outcome(*(staging.download(array) for staging, array in pairs))
+
+
+class CapturedStep:
+    """The training steps of a model on a GPU ("cuda") or in the emulator.
+
+    Args:
+        model: maps images to logits, or to a tuple that begins with them; in training mode while steps are made.
+        objective: the loss of the model's outputs and labels.
+        optimizer: of the model's parameters; its learning rates are read at each step.
+        precision: what to compute in; see `TrainConfig`.
+        clip_norm: cut the norm of all gradients down to this.
+        loss_scale: scale the loss by this, and let it follow what the gradients do.
+
+    Raises:
+        MinigradError: if the parameters do not all lie on one such device.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        objective: Objective,
+        optimizer: Optimizer,
+        precision: str = "float32",
+        clip_norm: float | None = None,
+        loss_scale: LossScale | None = None,
+    ) -> None:
+        self.model, self.objective, self.optimizer = model, objective, optimizer
+        self.precision, self.loss_scale = precision, loss_scale
+        grows_after = GROWS_AFTER if loss_scale else 0
+        self.control = StepControl(optimizer, clip_norm, grows_after=grows_after)
+        if loss_scale:
+            self.control.write(loss_scale.factor, loss_scale.steps)
+        xp = library(optimizer.parameters()[0].device)
+        self.stream = GraphStream(xp)
+        own = [getattr(module, "generator", None) for module in model.modules()]
+        generators = dict.fromkeys([default_generator, *own])
+        self._generators = [
+            (generator, xp.zeros((), np.uint64)) for generator in generators if isinstance(generator, Generator)
+        ]
+        self._seeds = self._present_seeds()
+        self._batches: dict[Any, _Batch] = {}
+        self._classes: int | None = None
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> Outcome:
+        """Ask for one step on `images` (N, C, H, W) and `labels`; returns before it has been made.
+
+        Raises:
+            ShapeError: if a label is no class.
+        """
+        if self._classes is not None:
+            require_labels(labels, self._classes)
+        if images.ndim == 4:
+            images = images.transpose(0, 2, 3, 1)
+        with self.stream, self.stream.own_memory():
+            batch = self._batch(images, labels)
+            batch.upload(images, labels)
+            self.control.write_rates()
+            for generator, place in self._generators:
+                place.fill(np.uint64(generator.offset % 2**64))
+            if batch.graph is not None:
+                batch.graph.launch()
+                for (generator, _), blocks in zip(self._generators, batch.drawn, strict=True):
+                    generator.reserve(blocks)
+            elif batch.results is None:
+                batch.results = self._step(batch)
+            else:
+                before = [generator.offset for generator, _ in self._generators]
+                batch.graph, batch.results = self.stream.capture(lambda: self._step(batch))
+                after = [generator.offset for generator, _ in self._generators]
+                batch.drawn = [end - start for start, end in zip(before, after, strict=True)]
+                batch.graph.launch()
+            self._classes = int(batch.results[0].shape[1])
+            return batch.outcome(self.control.state)
+
+    def settle(self) -> None:
+        """Tell the optimiser and the loss scale how far they have come; waits for the device."""
+        scale, good_steps = self.control.read()
+        if self.loss_scale:
+            self.loss_scale.factor, self.loss_scale.steps = scale, good_steps
+
+    def _batch(self, images: np.ndarray, labels: np.ndarray) -> _Batch:
+        if self._present_seeds() != self._seeds:  # they are a part of the graphs
+            self._seeds = self._present_seeds()
+            self._batches.clear()
+        key = images.shape, images.dtype, labels.shape, labels.dtype
+        if key not in self._batches:
+            self._batches[key] = _Batch(self.stream, images, labels)
+        return self._batches[key]
+
+    def _present_seeds(self) -> list[int]:
+        return [generator.seed for generator, _ in self._generators]
+
+    def _step(self, batch: _Batch) -> tuple[Array, Array]:
+        """The step, launch by launch; gives where logits and loss will lie."""
+        axes = (0, 3, 1, 2)
+        images = Tensor(batch.images.transpose(axes) if batch.images.ndim == 4 else batch.images)
+        self.optimizer.zero_grad()
+        with ExitStack() as contexts:
+            contexts.enter_context(computing_in(self.precision))
+            for generator, place in self._generators:
+                contexts.enter_context(generator.counted_from(place))
+            outputs = self.model(images)
+            loss = self.objective(outputs, Tensor(batch.labels))
+            scaled = loss * Tensor(self.control.scale.astype(loss.dtype)) if self.loss_scale else loss
+            scaled.backward()
+        self.control.step(loss)
+        self.optimizer.zero_grad()
+        return main_logits(outputs).data, loss.data

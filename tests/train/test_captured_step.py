@@ -1,0 +1,251 @@
+"""Steps as one graph give the bits of the same steps launched one by one; here in the emulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from claims import fake_cupy
+from claims.tiny import TinyNet
+from claims.variants import without_compiler, without_gpu
+from minigrad import models, nn, optim
+from minigrad.device import library
+from minigrad.kernels.errors import MinigradError, ShapeError
+from minigrad.nn import functional as F
+from minigrad.random import default_generator
+from minigrad.train.captured_step import CapturedStep
+from minigrad.train.evaluation import main_logits, to_numpy
+from minigrad.train.loss_scaling import LossScale
+from minigrad.train.precision import computing_in
+
+pytestmark = without_compiler
+SIDE = 12
+
+
+@pytest.fixture(params=["emulated", "stand-in", pytest.param("gpu", marks=[pytest.mark.gpu, without_gpu])])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "stand-in":
+        with fake_cupy.installed():
+            yield "cuda"
+    else:
+        library("emulated" if request.param == "emulated" else "cuda")
+        yield "emulated" if request.param == "emulated" else "cuda"
+
+
+def batches(*sizes: int, side: int = SIDE) -> list[tuple[np.ndarray, np.ndarray]]:
+    generator = np.random.default_rng(1)
+    drawn = []
+    for size in sizes:
+        images = generator.standard_normal((size, side, side, 3), dtype=np.float32).transpose(0, 3, 1, 2)
+        drawn.append((images, generator.integers(0, 3, size)))
+    return drawn
+
+
+class OneByOne:
+    """The same steps, each launch by itself, and each number read where it is needed."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: optim.Optimizer,
+        precision: str = "float32",
+        clip_norm: float | None = None,
+        loss_scale: LossScale | None = None,
+    ) -> None:
+        self.model, self.optimizer, self.precision = model, optimizer, precision
+        self.clip_norm, self.loss_scale = clip_norm, loss_scale
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+        device = next(iter(self.model.parameters())).device
+        x, targets = mg.asarray(images, device=device), mg.asarray(labels, device=device)
+        with computing_in(self.precision):
+            outputs = self.model(x)
+            loss = models.loss(outputs, targets)
+            (self.loss_scale.scaled(loss) if self.loss_scale else loss).backward()
+        if self.loss_scale is None or self.loss_scale.fits(self.model.parameters()):
+            if self.clip_norm is not None:
+                optim.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        return to_numpy(main_logits(outputs)), float(loss.item())
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4),
+    "plain sgd": lambda p: optim.SGD(p, lr=0.1),
+    "adamw": lambda p: optim.AdamW(p, lr=0.01),
+    "rmsprop": lambda p: optim.RMSprop(p, lr=0.01, momentum=0.5, centered=True),
+}
+
+
+def trained(
+    device: str, captured: bool, model: nn.Module, optimizer: str, data: Any, **options: Any
+) -> dict[str, Any]:
+    """All that a run of steps leaves behind, under a learning rate that changes at each step."""
+    mg.manual_seed(3)
+    model = model.to(device).train()
+    made = OPTIMIZERS[optimizer](model.parameters())
+    scheduler = optim.Scheduler(made, optim.CosineAnnealing(len(data) + 1))
+    if captured:
+        step: Any = CapturedStep(model, models.loss, made, **options)
+    else:
+        step = OneByOne(model, made, **options)
+    results = []
+    for images, labels in data:
+        results.append(step(images, labels))
+        scheduler.step()
+    if captured:
+        step.settle()
+        results = [(outcome.logits, outcome.loss) for outcome in results]
+    scale = options.get("loss_scale")
+    return {
+        "results": results,
+        "model": {name: value.numpy() for name, value in model.state_dict().items()},
+        "steps": made.steps_taken(),
+        "kept": [
+            np.asarray(array.get())
+            for state in made._state.values()
+            for name, array in sorted(state.items())
+            if name != "step"
+        ],
+        "random": default_generator.offset,
+        "scale": scale and scale.state_dict(),
+    }
+
+
+def assert_same_bits(
+    device: str, optimizer: str, data: Any, make: Any = lambda: TinyNet(3), **options: Any
+) -> Any:
+    mg.manual_seed(0)
+    state = {name: value.numpy() for name, value in make().state_dict().items()}
+    found = []
+    for captured in (False, True):
+        model = make()
+        model.load_state_dict(state)
+        own = {name: value() if callable(value) else value for name, value in options.items()}
+        with np.errstate(all="ignore"):  # numbers that float16 cannot hold
+            found.append(trained(device, captured, model, optimizer, data, **own))
+    one_by_one, as_graph = found
+    np.testing.assert_equal(as_graph, one_by_one)
+    assert not np.array_equal(as_graph["model"]["fc.weight"], state["fc.weight"])
+    return as_graph
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_steps_leave_the_same_bits(device: str, optimizer: str) -> None:
+    """Losses, weights, running statistics, dropout masks, the optimiser's state and counts, at changing rates."""
+    found = assert_same_bits(device, optimizer, batches(4, 4, 4, 4))
+    assert found["steps"] == [4] * len(found["steps"]) and found["random"] > 0
+
+
+def test_batches_of_another_size_have_a_graph_of_their_own(device: str) -> None:
+    assert_same_bits(device, "adamw", batches(4, 4, 2, 4, 2, 2, 4))
+
+
+def test_clipping_needs_no_number_on_the_host(device: str) -> None:
+    loose = assert_same_bits(device, "sgd", batches(4, 4, 4), clip_norm=1e6)
+    tight = assert_same_bits(device, "sgd", batches(4, 4, 4), clip_norm=0.1)
+    assert not np.array_equal(loose["model"]["fc.weight"], tight["model"]["fc.weight"])
+
+
+def test_bfloat16(device: str) -> None:
+    assert_same_bits(device, "sgd", batches(4, 4, 4), precision="bfloat16")
+
+
+def test_the_scale_of_the_loss_follows_overflows_on_the_device(device: str) -> None:
+    """It starts so high that float16 overflows."""
+    found = assert_same_bits(
+        device, "adamw", batches(*[4] * 6), precision="float16", loss_scale=lambda: LossScale(2.0**18)
+    )
+    left_out = 6 - found["steps"][0]
+    assert 0 < left_out < 6 and found["scale"]["factor"] == 2.0 ** (18 - left_out)
+
+
+@pytest.mark.lengthy
+def test_googlenet_on_small_images() -> None:
+    """With both auxiliary heads, three dropouts and all of its batch norms."""
+    assert_same_bits(
+        "emulated", "sgd", batches(2, 2, 2, side=32), lambda: models.GoogLeNet(3, init_weights=False),
+        precision="bfloat16",
+    )  # fmt: skip
+
+
+# What goes wrong
+
+
+class Exploding(nn.Module):
+    """A linear layer whose results grow with the images."""
+
+    def __init__(self) -> None:
+        self.fc = nn.Linear(3 * SIDE * SIDE, 3)
+
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        return self.fc(x.reshape(x.shape[0], -1))
+
+
+def cross_entropy(outputs: mg.Tensor, labels: mg.Tensor) -> mg.Tensor:
+    return F.cross_entropy(outputs, labels)
+
+
+def test_a_step_that_is_not_finite_stops_the_steps(device: str) -> None:
+    model = Exploding().to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    (images, labels), *_ = batches(4)
+    assert step(images, labels).is_finite and step(images, labels).is_finite
+    before = model.fc.weight.numpy().copy()
+    with np.errstate(all="ignore"):
+        bad = step(np.full_like(images, np.nan), labels)
+    after = step(images, labels)
+    assert not bad.is_finite and not after.is_finite and np.isnan(bad.loss)
+    np.testing.assert_array_equal(model.fc.weight.numpy(), before)
+    step.settle()
+    assert step.optimizer.steps_taken() == [2, 2]
+
+
+def test_a_label_that_is_no_class_is_told(device: str) -> None:
+    model = Exploding().to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
+    (images, labels), *_ = batches(4)
+    words = "label 3 at position 2 is not one of the 3 classes"
+    wrong = np.array([0, 1, 3, 0])
+    with pytest.raises(ShapeError, match=words):
+        step(images, wrong)  # launch by launch
+    step(images, labels)
+    step(images, labels)
+    with pytest.raises(ShapeError, match=words):
+        step(images, wrong)
+    assert step(images, labels).is_finite
+
+
+def test_a_new_seed_is_a_new_stream(device: str) -> None:
+    def logits(seed: int) -> np.ndarray:
+        mg.manual_seed(seed)
+        return step(images, labels).logits
+
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(3 * SIDE * SIDE, 3)).to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.0))
+    (images, labels), *_ = batches(4)
+    first = [logits(1) for _ in range(3)]
+    np.testing.assert_array_equal(first[0], first[2])
+    assert not np.array_equal(logits(2), first[0])
+    np.testing.assert_array_equal(logits(1), first[0])
+
+
+def test_what_needs_a_number_on_the_host_cannot_be_captured(device: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Flatten(), nn.Linear(400, 3))
+    model.to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
+    (images, labels), *_ = batches(4)
+    step(images, labels)  # launch by launch
+    with pytest.raises(Exception, match="captur"):
+        step(images, labels)
+
+
+def test_on_the_cpu_there_are_no_graphs() -> None:
+    model = Exploding()
+    with pytest.raises(MinigradError, match="cuda or emulated"):
+        CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
