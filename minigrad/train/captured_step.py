@@ -35,9 +35,10 @@ Objective = Callable[[Any, Tensor], Tensor]
 
 
 class Outcome:
-    """What came of a step, or will have: reading it waits for the device."""
+    """What came of a step on a number of `classes`, or will have: reading it waits for the device."""
 
-    def __init__(self, logits: Download, loss: Download, state: Download) -> None:
+    def __init__(self, classes: int, logits: Download, loss: Download, state: Download) -> None:
+        self.classes = classes
         self._logits, self._loss, self._state = logits, loss, state
 
     @property
@@ -79,7 +80,7 @@ class _Batch:
         if not self._downloads:
             self._downloads = [Staging(self.stream, array) for array in arrays]
         pairs = zip(self._downloads, arrays, strict=True)
-        return Outcome(*(staging.download(array) for staging, array in pairs))
+        return Outcome(arrays[0].shape[1], *(staging.download(array) for staging, array in pairs))
 
 
 class CapturedStep:
@@ -151,8 +152,9 @@ class CapturedStep:
                 after = [generator.offset for generator, _ in self._generators]
                 batch.drawn = [end - start for start, end in zip(before, after, strict=True)]
                 batch.graph.launch()
-            self._classes = int(batch.results[0].shape[1])
-            return batch.outcome(self.control.state)
+            outcome = batch.outcome(self.control.state)
+        self._classes = outcome.classes
+        return outcome
 
     def settle(self) -> None:
         """Tell the optimiser and the loss scale how far they have come; waits for the device."""

@@ -29,7 +29,7 @@ OPTIMIZER_DEFAULTS: Mapping[str, Mapping[str, float]] = {
 # Schedules that do not ask how long the run will be: such a run may be made longer when it is resumed.
 ENDLESS_SCHEDULES = ("step", "constant")
 # What may differ when a run is resumed, because no number depends on it.
-HARMLESS = frozenset({"data_dir", "workers", "checkpoint_every", "detect_anomaly"})
+HARMLESS = frozenset({"data_dir", "workers", "checkpoint_every", "detect_anomaly", "graph"})
 # What may differ too, but makes sums round in another order.
 ROUNDING = frozenset({"device", "kernels", "threads"})
 
@@ -107,6 +107,7 @@ class TrainConfig:
     checkpoint_every: int = option(
         0, "steps between checkpoints inside an epoch (0: none inside)", int, metavar="N"
     )
+    graph: bool = option(True, "launch a training step as one CUDA graph, on a GPU", bool)
     detect_anomaly: bool = option(False, "look for values that are not finite in every operation (slow)", bool)
 
     def __post_init__(self) -> None:

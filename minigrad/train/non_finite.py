@@ -24,12 +24,18 @@ class NonFiniteError(MinigradError, ArithmeticError):
 
 
 class StepStart:
-    """What a forward pass changes, as it was before: the buffers, and the position in the random numbers."""
+    """What a forward pass changes, as it was before: the buffers, and the position in the random numbers.
 
-    def __init__(self, model: Module) -> None:
+    Args:
+        random: this position, where the step has been made already. Its buffers are lost then, which a forward
+            pass in training mode does not read.
+    """
+
+    def __init__(self, model: Module, random: dict[str, int] | None = None) -> None:
         self.model = model
         self.buffers = [buffer.data.copy() for buffer in model.buffers()]
-        self.random = default_generator.state_dict()
+        self.random = random or default_generator.state_dict()
+        self.is_late = random is not None
 
     def restore(self) -> None:
         """Bring all of it back, and forget gradients."""
@@ -41,7 +47,7 @@ class StepStart:
     def cause(self, step: Callable[[], Any]) -> str:
         """Why `step`, forward and backward, fails: run again from here, watched. It leaves all as it was."""
         self.restore()
-        tensors = (*self.model.named_parameters(), *self.model.named_buffers())
+        tensors = (*self.model.named_parameters(), *(() if self.is_late else self.model.named_buffers()))
         bad = next((name for name, tensor in tensors if not bool(tensor.xp.isfinite(tensor.data).all())), None)
         if bad is not None:
             return f"{bad} was not finite before it"

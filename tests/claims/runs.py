@@ -37,7 +37,8 @@ def make_training(config: TrainConfig, folder: Path, model: Callable[..., Module
     folder.mkdir(parents=True, exist_ok=True)
     dataset = load_dataset("folder", config.data, config.size)
     mg.manual_seed(config.seed)
-    return Training(config, dataset, model(num_classes=len(dataset.class_names)), RunFolder(folder))
+    device = "cpu" if config.device == "auto" else config.device
+    return Training(config, dataset, model(num_classes=len(dataset.class_names)), RunFolder(folder), device)
 
 
 class CtrlC(Silent):
