@@ -96,6 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     from minigrad.workbench import compare
     from minigrad.workbench.rows import load
+    from minigrad.workbench.table import page
 
     if len(arguments.targets) != 3:
         raise ConfigError("compare takes two files: minigrad bench compare OLD.json NEW.json")
@@ -105,8 +106,7 @@ def compare(arguments: argparse.Namespace) -> int:
     comparisons = compare.compare(old, new, arguments.threshold)
     for difference in compare.differences(old, new):
         print(f"note: the two were measured differently, {difference}")
-    for line in compare.lines(comparisons):
-        print(line)
+    print(compare.summary(comparisons, page()))
     worse = [c for c in comparisons if c.is_regression]
     if worse:
         first = worse[0]
@@ -123,7 +123,7 @@ def measure(arguments: argparse.Namespace) -> int:
     from minigrad.workbench.roofline import measure_ceilings
     from minigrad.workbench.rows import Report
     from minigrad.workbench.session import Session, Settings
-    from minigrad.workbench.table import heading
+    from minigrad.workbench.table import heading, page
 
     from .machine import apply_settings
 
@@ -141,7 +141,7 @@ def measure(arguments: argparse.Namespace) -> int:
     ceilings = None if settings.device == "emulated" else measure_ceilings(settings.device, settings.dtype)
     report = Report(environment(threads), asdict(settings), asdict(ceilings) if ceilings else {})
     cache = "warm" if settings.warm else "cold"
-    print(heading(settings.device, settings.dtype, threads, cache, ceilings, settings.seed), flush=True)
+    page().print(heading(settings.device, settings.dtype, threads, cache, ceilings, settings.seed))
     with progress(len(layers)) as bar:
         session = Session(settings, ceilings, bar.set_postfix_str)
         tuner = Tuner(layers, threads, default_path()) if arguments.autotune else None
@@ -182,14 +182,19 @@ def _contracts(targets: list[str]) -> list[Contract]:
 
 def _layers(arguments: argparse.Namespace, contracts: list[Contract]) -> list[Layer]:
     """The layers to measure, those of one operation beside each other."""
-    from minigrad.workbench.by_hand import fits, parse_problem
-    from minigrad.workbench.layers import Layer, traced_layers
+    from minigrad.workbench.by_hand import parse_problem
+    from minigrad.workbench.layers import Layer, layers_for
 
     from .model import require_model
 
     if arguments.problem:
         problems = [parse_problem(text) for text in arguments.problem]
-        found = [Layer(c.operation.name, problem) for c in contracts for problem in problems if fits(c, problem)]
+        found = [
+            Layer(c.operation.name, problem)
+            for c in contracts
+            for problem in problems
+            if isinstance(problem, c.problem)
+        ]
         if not found:
             raise ConfigError(
                 f"--problem: {' and '.join(arguments.targets)} takes no {type(problems[0]).__name__}"
@@ -200,10 +205,9 @@ def _layers(arguments: argparse.Namespace, contracts: list[Contract]) -> list[La
     batch = arguments.batch or DEFAULT_BATCH[arguments.device]
     size = arguments.size or DEFAULT_SIZE[arguments.device]
     require_model(arguments.model, size)
-    traced = traced_layers(arguments.model, batch, size, arguments.dtype)
-    names = [contract.operation.name for contract in contracts]
-    runs = [layer for name in names for layer in traced if layer.operation == name]
+    runs = layers_for(contracts, arguments.model, batch, size, arguments.dtype)
     if not runs:
+        names = [contract.operation.name for contract in contracts]
         raise MinigradError(f"{arguments.model} does not run {', '.join(names)}; give a shape by --problem")
     found = [
         layer
@@ -235,14 +239,14 @@ def _report(
 ) -> int:
     """Measure, print and keep layer after layer; the exit status."""
     from minigrad.workbench.rows import save
-    from minigrad.workbench.table import layer_block
+    from minigrad.workbench.table import layer_block, page
 
     rows: list[Row] = []
     try:
         for name in dict.fromkeys(layer.operation for layer in layers):
             for block in session.measure([layer for layer in layers if layer.operation == name]):
                 rows += block
-                bar.write(layer_block(block), file=sys.stdout)
+                bar.write(layer_block(block, page()), file=sys.stdout)
                 bar.update(bool(block[0].paths) or bool(arguments.problem))
                 if arguments.json is not None:
                     save(report.with_rows(rows), arguments.json)

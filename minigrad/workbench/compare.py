@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-from minigrad.inspect.table import as_text
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
 from minigrad.kernels.errors import MinigradError
 
 from .rows import Report, Row
+from .table import as_text
 
 THRESHOLD = 0.05  # of the median; two runs on one machine differ by more than the rounds of one run do
 
@@ -60,22 +63,28 @@ def _word(old: Row, new: Row, threshold: float) -> str:
     return "FASTER" if ratio < 1 - threshold and new.p80_ms < old.p20_ms else "SAME"
 
 
-def lines(comparisons: list[Comparison]) -> Iterator[str]:
+NARROW, LEAST_LAYER, LEAST_VARIANT = 110, 24, 13  # characters: of a narrow terminal, and of columns there
+COLOURS = {"SLOWER": "bold red", "WRONG": "bold red", "FASTER": "green", "RIGHT": "green"}
+
+
+def summary(comparisons: list[Comparison], console: Console) -> str:
     """The comparisons as a table, and how many there are of each kind."""
-    cells = [
-        (
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("layer", min_width=LEAST_LAYER)
+    table.add_column("variant", no_wrap=True, max_width=LEAST_VARIANT if console.width < NARROW else None)
+    for header in ("old ms", "new ms", "new / old", ""):
+        table.add_column(header, justify="right" if header else "left", no_wrap=True)
+    for c in comparisons:
+        table.add_row(
             f"{c.new.operation}  {c.new.layer}",
             c.new.variant,
             "" if c.old.median_ms is None else f"{c.old.median_ms:.3f}",
             "" if c.new.median_ms is None else f"{c.new.median_ms:.3f}",
             "" if not c.old.median_ms or not c.new.median_ms else f"{c.new.median_ms / c.old.median_ms:.2f}",
-            c.word,
+            Text(c.word, style=COLOURS.get(c.word, "")),
         )
-        for c in comparisons
-    ]
-    yield as_text(("layer", "variant", "old ms", "new ms", "new / old", ""), cells)
     words = [c.word for c in comparisons]
-    yield ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words)))
+    return as_text(console, table, ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words))))
 
 
 def differences(old: Report, new: Report) -> list[str]:

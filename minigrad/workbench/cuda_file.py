@@ -179,8 +179,6 @@ class CudaFile:
                 raise KernelError(f"{line.text!r} is more than one operation")
             except KernelError as error:
                 raise KernelError(f"{line.place}: {error}") from error
-        if line.text == "concat":
-            raise KernelError(f"{line.place}: concat takes any number of arrays; write its launch in Python")
         return CONTRACTS[line.text]
 
     def refuses(self, problem: Any) -> str | None:

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from minigrad import models
-from minigrad.autograd import Function, Hook, hook
+from minigrad.autograd import Function, Hook, edge_of, hook
 from minigrad.creation import zeros
-from minigrad.kernels.concat import ConcatProblem
+from minigrad.kernels.accumulate import AccumulateProblem
 from minigrad.kernels.registry import use_kernels
 from minigrad.nn import Module, module_path, running_modules
-from minigrad.ops.conv import Conv2d
-from minigrad.ops.dropout import Dropout
-from minigrad.ops.loss import CrossEntropy
-from minigrad.ops.normalization import BatchNormTraining, LocalResponseNorm
-from minigrad.ops.pool import AveragePool2d, MaxPool2d
-from minigrad.ops.shape import Concat
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor
 
-from .contracts import describe
-
-TRACED_IMAGES = 2  # batch normalisation wants more than one value a channel, even where an image is one pixel
-
-# What each Function of the tape runs: forward operations, and those for its gradient.
-RUNS: dict[type[Function], tuple[tuple[str, ...], tuple[str, ...]]] = {
-    Conv2d: (("conv2d_forward", "conv2d_forward_relu", "conv2d_weight_gradient"), ("conv2d_input_gradient",)),
-    MaxPool2d: (("max_pool2d_forward", "max_pool2d_gather"), ("max_pool2d_input_gradient",)),
-    BatchNormTraining: (
-        ("batch_norm_forward_training", "batch_norm_forward_evaluation"),
-        ("batch_norm_backward_training",),
-    ),
-    LocalResponseNorm: (("local_response_norm_forward",), ("local_response_norm_input_gradient",)),
-    Dropout: (("dropout",), ()),
-    CrossEntropy: (("cross_entropy_forward",), ("cross_entropy_input_gradient",)),
-    Concat: (("concat",), ()),
-}
+from .contracts import CONTRACTS, Contract, describe
+from .contracts.contract import TRACED_IMAGES
 
 
 @dataclass(frozen=True)
@@ -59,30 +39,33 @@ class Layer:
     def name(self) -> str:
         """The first of its modules and how many more there are, and the problem in a few words."""
         more = f" and {len(self.paths) - 1} more" if len(self.paths) > 1 else ""
-        return describe(self.problem) + (f"  ({self.paths[0]}{more})" if self.paths else "")
+        return describe(self.operation, self.problem) + (f"  ({self.paths[0]}{more})" if self.paths else "")
 
 
 class _Recorder(Hook):
-    """Notes problem, module and whether the input's gradient is asked for, at every forward."""
+    """Notes, at every forward, the problems of all operations and the module that runs."""
 
     def __init__(self) -> None:
         self.paths: dict[tuple[str, Any], list[str]] = {}
+        self._uses: dict[int, tuple[Any, int]] = {}  # the edges of Tensors used so far, and how often
 
     def after_forward(self, function: Function, inputs: tuple[Any, ...], output: Tensor) -> None:
-        problem = getattr(function, "problem", None)
-        if isinstance(function, Concat):
-            problem = ConcatProblem(tuple(x.shape for x in inputs), function.axis, inputs[0].dtype.name)
-        if problem is None:
-            return
-        runs: tuple[tuple[str, ...], tuple[str, ...]]
-        if isinstance(function, AveragePool2d):
-            runs = (function.operation.name,), (function.back.name,)
-        else:
-            runs = RUNS.get(type(function), ((), ()))
-        # The first layer's input is the image, whose gradient training never asks for.
-        wanted = (*runs[0], *runs[1]) if inputs[0].requires_grad else runs[0]
         path = module_path(running_modules()) or "loss"
-        for operation in wanted:
+        for name, contract in CONTRACTS.items():
+            for problem in contract.traced(function, inputs):
+                self.paths.setdefault((name, problem), []).append(path)
+        for x in inputs:
+            if isinstance(x, Tensor) and x.requires_grad:
+                self._use(x, path)
+
+    def _use(self, x: Tensor, path: str) -> None:
+        """Each use of a Tensor gives it a gradient: the second makes a sum, later ones are added to it."""
+        edge = edge_of(x)
+        _, uses = self._uses.get(id(edge), (edge, 0))
+        self._uses[id(edge)] = edge, uses + 1
+        if uses:
+            operation = "accumulate_add" if uses == 1 else "accumulate_add_to"
+            problem = AccumulateProblem(x.shape, x.dtype.name)
             self.paths.setdefault((operation, problem), []).append(path)
 
 
@@ -120,17 +103,24 @@ def layers_of(network: Module, batch: int, size: int, dtype: str) -> list[Layer]
     finally:
         default_generator.load_state_dict(random)
     return [
-        Layer(operation, at_batch(problem, batch, dtype), tuple(paths))
-        for (operation, problem), paths in recorder.paths.items()
+        Layer(name, replace(CONTRACTS[name].at_batch(problem, batch), dtype=dtype), tuple(paths))
+        for (name, problem), paths in recorder.paths.items()
     ]
 
 
-def at_batch(problem: Any, batch: int, dtype: str) -> Any:
-    """The same problem for a batch of so many images."""
-    if hasattr(problem, "batch"):
-        return replace(problem, batch=batch, dtype=dtype)
-    if hasattr(problem, "rows"):
-        return replace(problem, rows=batch, dtype=dtype)
-    if hasattr(problem, "shapes"):
-        return replace(problem, shapes=tuple((batch, *shape[1:]) for shape in problem.shapes), dtype=dtype)
-    return replace(problem, shape=(batch, *problem.shape[1:]), dtype=dtype)
+def layers_for(contracts: Sequence[Contract], model: str, batch: int, size: int, dtype: str) -> list[Layer]:
+    """The layers of some operations, those of one operation beside each other; see `traced_layers`.
+
+    An operation that shows in no forward pass of the model (an optimiser's step), or that the model has no layer
+    of (local response normalisation), has stand-ins of the sizes that it would have.
+    """
+    traced = traced_layers(model, batch, size, dtype)
+    found = []
+    for contract in contracts:
+        name = contract.operation.name
+        own = [layer for layer in traced if layer.operation == name]
+        found += own or [
+            Layer(name, replace(problem, dtype=dtype), (place,))
+            for place, problem in contract.stand_ins(model, batch, size).items()
+        ]
+    return found

@@ -41,7 +41,7 @@ class Settings:
         odd: how many odd problems each variant must pass first.
         tolerance: relative norm of the error that is allowed; None for that of the dtype.
         with_pytorch: time PyTorch, too, where it is installed.
-        hopeless: how many times as long as the fastest a variant may take in the first two rounds to be timed further.
+        hopeless: how many times as long as the fastest a variant may take in the first two rounds to be timed on.
     """
 
     device: str = "cpu"
@@ -134,7 +134,8 @@ class Session:
         problems = odd_problems(contract, self.settings.dtype, generator, self.settings.odd)
         for number, problem in enumerate(problems):
             layout = LAYOUTS[number % len(LAYOUTS)]
-            case = Case(contract, problem, self.settings.device, generator, 2, layout)
+            optional = bool(generator.integers(2))
+            case = Case(contract, problem, self.settings.device, generator, 2, layout, optional)
             for variant in variants:
                 if variant.obstacle(problem, self.settings.device) is not None:
                     continue
@@ -204,7 +205,7 @@ class Session:
         """The rows with times, and one for PyTorch; what is wrong while it is timed, or after, has no time."""
         assert self._clock is not None
         if self.settings.with_pytorch and runners:
-            calls = [torch_call(case.contract.operation.name, case.problem, given) for given in case.sets]
+            calls = [torch_call(case.contract, case.problem, given) for given in case.sets]
             if all(calls):
                 runners = [*runners, Runner(PYTORCH, lambda number: calls[number]())]  # type: ignore[misc]
         measure(

@@ -1,67 +1,123 @@
-"""Rows as text for people, a block a layer."""
+"""Rows as tables for people, a block a layer, as wide as the terminal is; in a file as wide as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from minigrad.inspect.table import as_text
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from .roofline import Ceilings
 from .rows import Row
 
-TIMED = (
-    "variant", "max error", "norm error", "of tolerance", "median ms", "p20 - p80", "GFLOP/s", "GB/s",
-    "of roofline", "over reference", "over PyTorch", "",
-)  # fmt: skip
-UNTIMED = ("variant", "max error", "norm error", "of tolerance", "MFLOP", "MB", "launches")
+ENDLESS = 4000  # characters of a line in a file
+INDENT, GAP = 2, 2  # blanks before a table and between its columns
 
 
-def layer_block(rows: Sequence[Row]) -> str:
+@dataclass(frozen=True)
+class Column:
+    """One column of the table.
+
+    Attributes:
+        cell: its text for a row.
+        spare: where a terminal is too narrow, the column with the largest number is left out first; 0: never.
+        folded: how wide it is there, where longer text goes on in the next line; 0: as wide as its text.
+    """
+
+    header: str
+    cell: Callable[[Row], str]
+    spare: int = 0
+    folded: int = 0
+
+    def width(self, rows: Sequence[Row], narrow: bool) -> int:
+        """That of its longest text; if `narrow`, each word of its header has a line of its own."""
+        longest = max(len(self.cell(row)) for row in rows)
+        header = max(map(len, self.header.split()), default=0) if narrow else len(self.header)
+        return max(min(longest, self.folded) if narrow and self.folded else longest, header)
+
+
+def page(file: Any = None) -> Console:
+    """Where tables are written to, standard output by default: colours, and a width, only if it is a terminal."""
+    file = sys.stdout if file is None else file
+    on_terminal = bool(getattr(file, "isatty", lambda: False)())
+    plain: dict[str, Any] = {} if on_terminal else {"width": ENDLESS, "color_system": None}
+    return Console(file=file, force_terminal=on_terminal, highlight=False, markup=False, emoji=False, **plain)
+
+
+def as_text(console: Console, *renderables: RenderableType) -> str:
+    """What the console would show, without blanks at the ends of lines."""
+    with console.capture() as captured:
+        console.print(Group(*renderables))
+    return "\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n"))
+
+
+def layer_block(rows: Sequence[Row], console: Console) -> str:
     """The rows of one layer under its name; what is wrong or refuses, in words below."""
     first = rows[0]
-    timed = any(row.median_ms is not None for row in rows)
     compared = [row for row in rows if row.norm_error is not None or row.median_ms is not None]
-    lines = [f"{first.operation}  {first.layer}"]
+    parts: list[RenderableType] = [Text(f"{first.operation}  {first.layer}", style="bold")]
     if compared:
-        header = TIMED if timed else UNTIMED if first.work or first.bytes_moved else UNTIMED[:4]
-        cells = [(_timed(row) if timed else _untimed(row))[: len(header)] for row in compared]
-        lines += [f"  {line}" for line in as_text(header, cells).splitlines()]
+        parts.append(Padding(_fitting(_columns(rows), compared, console), (0, 0, 0, INDENT)))
     for row in rows:
         if row.verdict == "wrong":
-            lines.append(f"  {row.variant}  WRONG: {row.reason}")
+            words = Text.assemble((f"{row.variant}  WRONG", "bold red"), f": {row.reason}")
         elif row.reason:
-            lines.append(f"  {row.variant}  {row.verdict}: {row.reason}")
-    return "\n".join(lines)
+            words = Text(f"{row.variant}  {row.verdict}: {row.reason}", style="dim")
+        else:
+            continue
+        parts.append(Padding(words, (0, 0, 0, INDENT)))
+    return as_text(console, *parts)
 
 
-def _timed(row: Row) -> tuple[str, ...]:
-    span = "" if row.p20_ms is None or row.p80_ms is None else f"{_ms(row.p20_ms)} - {_ms(row.p80_ms)}"
-    roofline = "" if row.roofline is None else f"{row.roofline:.0%} {row.side}"
-    return (
-        *_errors(row),
-        "" if row.median_ms is None else _ms(row.median_ms),
-        span,
-        _rate(row.gflops),
-        _rate(row.gigabytes),
-        roofline,
-        _times(row.over_reference),
-        _times(row.over_pytorch),
-        row.standing,
-    )
+def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    if any(row.median_ms is not None for row in rows):
+        return (*ERRORS, *TIMES)
+    return (*ERRORS, *COUNTS) if rows[0].work or rows[0].bytes_moved else ERRORS
 
 
-def _untimed(row: Row) -> tuple[str, ...]:
-    launches = "; ".join(row.launches)
-    return (*_errors(row), f"{1e-6 * row.work:.2f}", f"{1e-6 * row.bytes_moved:.2f}", launches)
+def _fitting(columns: Sequence[Column], rows: Sequence[Row], console: Console) -> Table:
+    """The table with as many columns as there is room for; the names of variants are cut short last."""
+    columns, room = list(columns), console.width - INDENT
+    narrow = _width(columns, rows, narrow=False) > room
+    while _width(columns, rows, narrow) > room and any(column.spare for column in columns):
+        columns.remove(max(columns, key=lambda column: column.spare))
+    missing = max(0, _width(columns, rows, narrow) - room)
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+    for number, column in enumerate(columns):
+        width = max(1, column.width(rows, narrow) - (0 if number else missing))
+        justify: Any = "right" if number and not column.folded else "left"
+        vertical: Any = "top" if any(other.folded for other in columns) else "bottom"
+        table.add_column(column.header, justify=justify, width=width, vertical=vertical, overflow="ellipsis")
+    for row in rows:
+        style = "green" if row.standing == "fastest" else "dim" if row.verdict == "yardstick" else ""
+        table.add_row(*(Text(column.cell(row), no_wrap=not column.folded) for column in columns), style=style)
+    return table
 
 
-def _errors(row: Row) -> tuple[str, str, str, str]:
-    if row.norm_error is None or row.largest_error is None or row.tolerance_used is None:
-        return row.variant, "", "", ""
-    return row.variant, f"{row.largest_error:.1e}", f"{row.norm_error:.1e}", f"{row.tolerance_used:.1%}"
+def _width(columns: Sequence[Column], rows: Sequence[Row], narrow: bool) -> int:
+    return sum(column.width(rows, narrow) for column in columns) + GAP * (len(columns) - 1)
 
 
-def _ms(milliseconds: float) -> str:
+def _or_nothing(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _span(row: Row) -> str:
+    return "" if row.p20_ms is None or row.p80_ms is None else f"{_ms(row.p20_ms)} - {_ms(row.p80_ms)}"
+
+
+def _roofline(row: Row) -> str:
+    return "" if row.roofline is None else f"{row.roofline:.0%} {row.side}"
+
+
+def _ms(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return ""
     return f"{milliseconds:.3f}" if milliseconds < 100 else f"{milliseconds:.1f}"
 
 
@@ -73,6 +129,29 @@ def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}x"
 
 
+ERRORS = (
+    Column("variant", lambda row: row.variant),
+    Column("max error", lambda row: _or_nothing(row.largest_error, ".1e"), 7),
+    Column("norm error", lambda row: _or_nothing(row.norm_error, ".1e"), 4),
+    Column("of tolerance", lambda row: _or_nothing(row.tolerance_used, ".1%"), 3),
+)
+TIMES = (
+    Column("median ms", lambda row: _ms(row.median_ms)),
+    Column("p20 - p80", _span, 1),
+    Column("GFLOP/s", lambda row: _rate(row.gflops), 5),
+    Column("GB/s", lambda row: _rate(row.gigabytes), 6),
+    Column("of roofline", _roofline),
+    Column("over reference", lambda row: _times(row.over_reference), 2),
+    Column("over PyTorch", lambda row: _times(row.over_pytorch)),
+    Column("", lambda row: row.standing),
+)
+COUNTS = (
+    Column("MFLOP", lambda row: f"{1e-6 * row.work:.2f}"),
+    Column("MB", lambda row: f"{1e-6 * row.bytes_moved:.2f}"),
+    Column("launches", lambda row: "; ".join(row.launches), 0, 32),
+)
+
+
 def heading(device: str, dtype: str, threads: int, cache: str, ceilings: Ceilings | None, seed: int) -> str:
     """Where and how the rows below are measured."""
     if ceilings is None:
@@ -82,5 +161,5 @@ def heading(device: str, dtype: str, threads: int, cache: str, ceilings: Ceiling
         )
     return (
         f"on {device}, {dtype}, {threads} threads, {cache} cache, seed {seed}; measured ceilings of this machine: "
-        f"{1e-9 * ceilings.bandwidth:.1f} GB/s (copy), {1e-9 * ceilings.peak:.0f} GFLOP/s (matrix product)"
+        f"{1e-9 * ceilings.bandwidth:.1f} GB/s (memory), {1e-9 * ceilings.peak:.0f} GFLOP/s (matrix product)"
     )

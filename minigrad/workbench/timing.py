@@ -139,11 +139,13 @@ class Samples:
 
     def check(self, results: Any, number: int, tolerance: float) -> None:
         """Raise a WrongError if a sample of the results of set `number` is wrong."""
-        results = results if isinstance(results, tuple | list) else (results,)
+        results = self.case.results(number, results)
         expected = self.case.expected[number].items()
         for result, (name, right), scale in zip(results, expected, self._scales, strict=True):
             if not right.size:
                 continue
+            if not right.ndim:
+                right, result = right.reshape(1), result.reshape(1)
             places = np.append(self.generator.integers(0, right.size, SAMPLES - 1), right.size - 1)
             index = np.unravel_index(places, right.shape)
             got = result[index]
@@ -190,8 +192,10 @@ def measure(
         for runner in active:
             progress(runner.name)
             number = 0 if warm else turn % len(case.sets)
+            case.restore(number)
             if warm:
                 runner.run(number)
+                case.restore(number)
             else:
                 clock.empty_caches()
             time.sleep(PAUSE)

@@ -132,10 +132,10 @@ def test_the_picture_is_drawn(minigrad: Run, tmp_path: Path, suffix: str) -> Non
     ("options", "phrases", "status"),
     [
         (["conv3d"], ["there is no operation 'conv3d'", "conv2d_forward"], 1),
-        (["sgd_step"], ["sgd_step cannot be measured"], 1),
         (["concat", "--variants", "fast"], ["concat has no variant fast on cpu", "channels_last"], 1),
         (["concat", "--layers", "nowhere", "--size", "32"], ["--layers", "'nowhere'"], 1),
-        (["local_response_norm", "--size", "32"], ["googlenet does not run", "--problem"], 1),
+        (["concat", "--model", "plain"], ["--model 'plain'", "googlenet-paper"], 2),
+        (["batch_norm", "--model", "googlenet-paper", "--size", "64"], ["does not run", "--problem"], 1),
         (["concat", "--batch", "0"], ["--batch must be at least 1"], 2),
         (["concat", "--size", "3"], ["--size 3 is too small"], 2),
         (["concat", "--json", "no/rows.json"], ["--json: there is no folder no"], 2),
