@@ -110,25 +110,26 @@ def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run
     model = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
     model.load_state_dict(experiment.state())
     optimizer = SGD(model.parameters(), experiment.learning_rate, experiment.momentum)
-    hooks = []
-    for name, module in model.named_modules():
+    watched = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
+    watched.load_state_dict(experiment.state())
+    for name, module in watched.named_modules():
         # A batch norm's output has been through the ReLU here, so the unit that both are in is compared instead.
         if name and not isinstance(module, BatchNorm2d):
 
             def record(module: Module, inputs: object, output: mg.Tensor, name: str = name) -> None:
                 run.activations[name] = np.array(output.numpy(), np.float64)
 
-            hooks.append(module.register_forward_hook(record))
+            module.register_forward_hook(record)
     for step, (images, labels) in enumerate(experiment.batches()):
         x = mg.tensor(images, dtype=dtype, requires_grad=True, device=device)
         with mg.autocast(products):
+            if step == 0:  # in a model of its own: layers that hooks look at are carried out one by one
+                watched(x)
             loss = models.loss(model(x), mg.tensor(labels, device=device))
         optimizer.zero_grad()
         loss.backward()
         run.losses.append(float(loss))
         if step == 0:
-            for hook in hooks:
-                hook.remove()
             leaves = {"images": x, **dict(model.named_parameters())}
             run.gradients = {name: np.array(leaf.grad, np.float64) for name, leaf in leaves.items()}
             run.statistics = {name: np.array(value, np.float64) for name, value in model.named_buffers()}

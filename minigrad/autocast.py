@@ -49,10 +49,16 @@ def autocast(dtype: str | None) -> Iterator[None]:
 
 def for_products(x: Operand) -> Operand:
     """`x` as an operand of a product: inside `autocast`, float32 and 16-bit numbers in its dtype."""
-    dtype = _products.get()
-    if dtype is None or not isinstance(x, Tensor) or x.dtype == dtype:
+    if not isinstance(x, Tensor):
         return x
-    return x.astype(dtype) if x.dtype == np.float32 or is_sixteen_bits(x) else x  # type: ignore[return-value]
+    dtype = dtype_in_products(x)
+    return x if x.dtype == dtype else x.astype(dtype)  # type: ignore[return-value]
+
+
+def dtype_in_products(x: Tensor) -> np.dtype:
+    """The dtype that `for_products` gives `x`."""
+    dtype = _products.get()
+    return x.dtype if dtype is None or not (x.dtype == np.float32 or is_sixteen_bits(x)) else dtype
 
 
 def for_sums(x: Operand) -> Operand:

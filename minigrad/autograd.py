@@ -18,6 +18,7 @@ from typing import Any
 
 from .kernels.arrays import Array, owner
 from .kernels.errors import DeviceError, MinigradError
+from .readers import Readers
 from .tensor import Tensor, is_floating
 
 Gradient = Tensor | None
@@ -54,7 +55,12 @@ def records(*inputs: Any) -> bool:
 
 def fuses(*inputs: Any) -> bool:
     """Whether operations on `inputs` may be carried out as one: nobody asks for what is between them."""
-    return not records(*inputs) and not any(item.one_by_one for item in active_hooks)
+    return not records(*inputs) and not one_by_one()
+
+
+def one_by_one() -> bool:
+    """Whether somebody must see operations by themselves that could be carried out as one."""
+    return any(item.one_by_one for item in active_hooks)
 
 
 def no_grad() -> Any:
@@ -89,6 +95,7 @@ class Function:
     freed = False
     spoiled_by = ""  # what changed in place since the forward pass that `backward` would read
     sequence = -1
+    shared_readers: Readers | None = None  # where the result is a part of memory that others write to, too
     origin: Any = None  # where the forward call stood, noted while anomalies are looked for
     name: str = "Function"  # in errors, reports and drawings; the class's, unless an instance has its own
 
@@ -259,6 +266,7 @@ def apply(function: Function, *inputs: Any) -> Tensor:
         _check_devices(function, inputs)
     result = function.forward(*arrays)
     output = Tensor(result)
+    output.readers = function.shared_readers
     for x in inputs:
         if isinstance(x, Tensor) and owner(x.data) is owner(output.data):
             output.share_readers(x)  # a view: whoever assigns to one of the two changes both

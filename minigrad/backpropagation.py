@@ -13,6 +13,7 @@ from .kernels import accumulate
 from .kernels.accumulate import AccumulateProblem
 from .kernels.arrays import Array, dtype_name, owner
 from .kernels.errors import DeviceError, ShapeError
+from .partial import joined, whole
 from .tensor import Tensor
 
 
@@ -46,8 +47,9 @@ def backpropagate(
                 heapq.heappush(pending, (-edge.sequence, key, edge))
         elif create_graph:
             reached[key] = (edge, reached[key][1] + gradient)
-        else:
-            total, problem = reached[key][1], AccumulateProblem(gradient.shape, dtype_name(gradient.dtype))
+        elif not joined(reached[key][1], gradient):
+            total, gradient = whole(reached[key][1]), whole(gradient)
+            problem = AccumulateProblem(gradient.shape, dtype_name(gradient.dtype))
             if key in summed:
                 accumulate.add_to(problem, total.data, gradient.data)
             else:
@@ -59,7 +61,9 @@ def backpropagate(
             add(edge_of(output), gradient)
         while pending:
             _, key, function = heapq.heappop(pending)
-            gradient = reached[key][1] if wanted and key in wanted else reached.pop(key)[1]
+            gradient = whole(reached.pop(key)[1])
+            if wanted and key in wanted:
+                reached[key] = (function, gradient)
             summed.discard(key)
             needed = tuple(edge is not None and (useful is None or id(edge) in useful) for edge in function.edges)
             if not any(needed):

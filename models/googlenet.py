@@ -21,17 +21,18 @@ from minigrad.nn import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
     Conv2d,
+    ConvBatchNorm2d,
     Dropout,
     Linear,
     MaxPool2d,
     Module,
     Sequential,
-    conv_batch_norm,
+    concat_branches,
     init,
 )
 from minigrad.nn import functional as F
 from minigrad.nn.arguments import integer
-from minigrad.ops.shape import concat, flatten
+from minigrad.ops.shape import flatten
 from minigrad.tensor import Tensor
 
 # What images are normalised by for torchvision's ImageNet models, channel by channel: red, green, blue.
@@ -47,17 +48,16 @@ class GoogLeNetOutputs(NamedTuple):
     aux_logits1: Tensor
 
 
-class BasicConv2d(Module):
+class BasicConv2d(ConvBatchNorm2d):
     """Convolution without bias, batch normalisation, ReLU: (N, in_channels, H, W) to (N, out_channels, P, Q)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int = 0
     ) -> None:
-        self.conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
-        self.bn = BatchNorm2d(out_channels, eps=0.001, activation="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return conv_batch_norm(self.conv, self.bn, x)
+        super().__init__(
+            conv=Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False),
+            bn=BatchNorm2d(out_channels, eps=0.001, activation="relu"),
+        )
 
 
 ConvolutionBlock = Callable[..., Module]
@@ -106,7 +106,7 @@ class Inception(Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return concat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], axis=1)
+        return concat_branches([self.branch1, self.branch2, self.branch3, self.branch4], x)
 
 
 class InceptionAux(Module):

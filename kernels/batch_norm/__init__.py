@@ -18,6 +18,10 @@ same input gives the same bits with any number of threads.
 `move_statistics` moves the running statistics, in place, towards those of a batch: running = (1 - momentum) *
 running + momentum * batch, where the variance is the unbiased one, count / (count - 1) times the batch's.
 
+The fast variants of the first three write y, or gx, to `out=`, a channels-last array or a slice of channels of
+one, where it is given; and `forward_training` takes `moments=(mean, variance)` from whoever knows them already,
+as a convolution does (`kernels.conv2d.forward_statistics`).
+
 Ioffe and Szegedy, "Batch normalization", arXiv 1502.03167, algorithm 1 and the gradients below it.
 """
 

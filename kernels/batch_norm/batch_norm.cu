@@ -148,16 +148,24 @@ extern "C" __global__ void __launch_bounds__(256, 2) finish_moments(
     }
 }
 
+// Of a variance that is known already. One thread a channel.
+extern "C" __global__ void __launch_bounds__(256, 4) inverse_deviation(
+    const Number* __restrict__ variance, int channels, double epsilon, Number* __restrict__ inverse_std) {
+    const int channel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (channel < channels) inverse_std[channel] = inverse_root(variance[channel] + Number(epsilon));
+}
+
 // y = max(floor, (x - mean) * scale + bias) for the pixels of the block; a NaN stays one.
 __device__ __forceinline__ void apply(
-    const Real* x, int distance, int pixels, int channels, int channel, const Affine& affine, Number floor, Real* y) {
+    const Real* x, int distance, int pixels, int channels, int channel, const Affine& affine, Number floor, Real* y,
+    int y_distance) {
     for_each_pixel(pixels, [&](int pixel) {
         Reals values = read(x, pixel, distance, channel);
         for (int i = 0; i < VECTOR; ++i) {
             const Number value = normalise(widen(values.lanes[i]), affine, i);
             values.lanes[i] = narrow<Real>(value < floor ? floor : value);
         }
-        store(y + (long long)pixel * channels + channel, values);
+        store(y + (long long)pixel * y_distance + channel, values);
     });
 }
 
@@ -175,11 +183,11 @@ __device__ __forceinline__ Affine affine_of(
 extern "C" __global__ void __launch_bounds__(256, 4) normalise_rows(
     const Real* __restrict__ x, int distance, int pixels, int channels, const Number* __restrict__ mean,
     const Number* __restrict__ inverse_std, const Number* __restrict__ weight, const Number* __restrict__ bias,
-    Number floor, Real* __restrict__ y) {
+    Number floor, Real* __restrict__ y, int y_distance) {
     const int channel = first_channel();
     if (channel >= channels) return;
     const Affine affine = affine_of(channel, mean, inverse_std, weight, bias);
-    apply(x, distance, pixels, channels, channel, affine, floor, y);
+    apply(x, distance, pixels, channels, channel, affine, floor, y, y_distance);
 }
 
 // With given statistics. The root is taken once a thread; an element costs a subtraction and one multiply-add.
@@ -187,7 +195,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) normalise_rows(
 extern "C" __global__ void __launch_bounds__(256, 4) evaluate_rows(
     const Real* __restrict__ x, int distance, int pixels, int channels, const Number* __restrict__ mean,
     const Number* __restrict__ variance, const Number* __restrict__ weight, const Number* __restrict__ bias,
-    double epsilon, Number floor, Real* __restrict__ y) {
+    double epsilon, Number floor, Real* __restrict__ y, int y_distance) {
     const int channel = first_channel();
     if (channel >= channels) return;
     Affine affine;
@@ -196,7 +204,7 @@ extern "C" __global__ void __launch_bounds__(256, 4) evaluate_rows(
         affine.scale[i] = weight[channel + i] * inverse_root(variance[channel + i] + Number(epsilon));
         affine.bias[i] = bias[channel + i];
     }
-    apply(x, distance, pixels, channels, channel, affine, floor, y);
+    apply(x, distance, pixels, channels, channel, affine, floor, y, y_distance);
 }
 
 // partial[segment][channel] = the gradient sums of the segment.
@@ -254,7 +262,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) input_gradient(
     const Real* __restrict__ gy, int gy_distance, const Real* __restrict__ x, int distance, int pixels, int channels,
     const Number* __restrict__ mean, const Number* __restrict__ inverse_std, const Number* __restrict__ weight,
     const Number* __restrict__ bias, Number floor, const Number* __restrict__ gweight,
-    const Number* __restrict__ gbias, Real* __restrict__ gx) {
+    const Number* __restrict__ gbias, Real* __restrict__ gx, int gx_distance) {
     const int channel = first_channel();
     if (channel >= channels) return;
     const Affine affine = affine_of(channel, mean, inverse_std, weight, bias);
@@ -273,7 +281,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) input_gradient(
             const Number through_statistics = slope[i] * (value - affine.mean[i]) + offset[i];
             values.lanes[i] = narrow<Real>(affine.scale[i] * gradient + through_statistics);
         }
-        store(gx + (long long)pixel * channels + channel, values);
+        store(gx + (long long)pixel * gx_distance + channel, values);
     });
 }
 

@@ -66,14 +66,14 @@ def _moments(task, tasks, x, x_distance, pixels, guess, sums):  # type: ignore[n
 
 
 @task_kernel
-def _apply(task, tasks, x, x_distance, pixels, mean, scale, bias, floor, y):  # type: ignore[no-untyped-def]
+def _apply(task, tasks, x, x_distance, pixels, mean, scale, bias, floor, y, y_distance):  # type: ignore[no-untyped-def]
     """y = max(floor, (x - mean) * scale + bias); floor is 0 for ReLU and minus infinity for none."""
     channels = mean.size
     first, last = span(task, tasks, pixels)
     for stop in range(last, first, -BLOCK):
         for pixel in range(max(first, stop - BLOCK), stop):
             x_row = row(x, pixel, x_distance, channels)
-            y_row = row(y, pixel, channels, channels)
+            y_row = row(y, pixel, y_distance, channels)
             for c in range(channels):
                 value = _normalise(x_row[c], mean[c], scale[c], bias[c])
                 y_row[c] = floor if value < floor else value
@@ -111,7 +111,7 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
 
 @task_kernel
 def _gradient(  # type: ignore[no-untyped-def]
-    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, slope, offset, gx
+    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, slope, offset, gx, gx_distance
 ):
     """gx = scale * gy (where y > floor) + slope * (x - mean) + offset."""
     channels = mean.size
@@ -121,7 +121,7 @@ def _gradient(  # type: ignore[no-untyped-def]
         for pixel in range(max(first, stop - BLOCK), stop):
             g_row = row(gy, pixel, gy_distance, channels)
             x_row = row(x, pixel, x_distance, channels)
-            gx_row = row(gx, pixel, channels, channels)
+            gx_row = row(gx, pixel, gx_distance, channels)
             for c in range(channels):
                 cut = _normalise(x_row[c], mean[c], scale[c], bias[c]) <= floor
                 g = zero if cut else g_row[c]
@@ -138,22 +138,32 @@ def _floor(problem: BatchNormProblem) -> np.floating:
 
 @forward_training.variant("channels_last", device="cpu", priority=10, refuses=refuses_training)
 def forward_training_channels_last(
-    problem: BatchNormProblem, x: np.ndarray, weight: np.ndarray, bias: np.ndarray
+    problem: BatchNormProblem,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    moments: tuple[np.ndarray, np.ndarray] | None = None,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows, distance = pixel_rows(channels_last(x))
+    mean, variance = _moments_of(problem, rows, distance) if moments is None else moments
+    inverse_std = (1 / np.sqrt(variance + np.float64(problem.epsilon))).astype(x.dtype)
+    mean, variance = mean.astype(x.dtype), variance.astype(x.dtype)
+    y = _applied(problem, rows, distance, mean, weight * inverse_std, bias, out)
+    return y, mean, variance, inverse_std
+
+
+def _moments_of(problem: BatchNormProblem, rows: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of each channel, in float64."""
     count, channels, tasks = problem.count, problem.shape[1], _tasks(problem)
     # Sums of x minus a guess of the mean lose nothing to cancellation where the mean is large.
-    step = -(-count // SAMPLES) * distance * x.itemsize
-    sample = np.lib.stride_tricks.as_strided(rows, (-(-rows.nbytes // step), channels), (step, x.itemsize))
+    step = -(-count // SAMPLES) * distance * rows.itemsize
+    sample = np.lib.stride_tricks.as_strided(rows, (-(-rows.nbytes // step), channels), (step, rows.itemsize))
     guess = sample.mean(0, dtype=np.float64)
     sums = np.empty((tasks, 2, channels))
     _moments(tasks, rows, distance, count, guess, sums)
     shift, square = sums.sum(0) / count
-    variance = np.maximum(square - shift * shift, 0)
-    inverse_std = (1 / np.sqrt(variance + problem.epsilon)).astype(x.dtype)
-    mean = (guess + shift).astype(x.dtype)
-    y = _applied(problem, rows, distance, mean, weight * inverse_std, bias)
-    return y, mean, variance.astype(x.dtype), inverse_std
+    return guess + shift, np.maximum(square - shift * shift, 0)
 
 
 @forward_evaluation.variant("channels_last", device="cpu", priority=10, refuses=refuses_other_than_floats)
@@ -164,10 +174,11 @@ def forward_evaluation_channels_last(
     bias: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     rows, distance = pixel_rows(channels_last(x))
     scale = (weight / np.sqrt(variance + np.float64(problem.epsilon))).astype(x.dtype)
-    return _applied(problem, rows, distance, mean, scale, bias)
+    return _applied(problem, rows, distance, mean, scale, bias, out)
 
 
 def _applied(
@@ -177,10 +188,11 @@ def _applied(
     mean: np.ndarray,
     scale: np.ndarray,
     bias: np.ndarray,
+    out: np.ndarray | None,
 ) -> np.ndarray:
-    y = empty_channels_last(problem.shape, rows.dtype)
+    y = empty_channels_last(problem.shape, rows.dtype) if out is None else out
     mean, bias = np.ascontiguousarray(mean), np.ascontiguousarray(bias)
-    _apply(_tasks(problem), rows, distance, problem.count, mean, scale, bias, _floor(problem), pixel_rows(y)[0])
+    _apply(_tasks(problem), rows, distance, problem.count, mean, scale, bias, _floor(problem), *pixel_rows(y))
     return y
 
 
@@ -193,6 +205,7 @@ def backward_training_channels_last(
     bias: np.ndarray,
     mean: np.ndarray,
     inverse_std: np.ndarray,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = (*pixel_rows(channels_last(gy)), *pixel_rows(channels_last(x)), problem.count)
     count, tasks, floor, dtype = problem.count, _tasks(problem), _floor(problem), x.dtype
@@ -202,8 +215,6 @@ def backward_training_channels_last(
     gbias, gweight = sums.sum(0)
     gweight *= inverse_std
     slope, offset = -scale * inverse_std * gweight / count, -scale * gbias / count
-    gx = empty_channels_last(problem.shape, dtype)
-    _gradient(
-        tasks, *pixels, mean, scale, bias, floor, slope.astype(dtype), offset.astype(dtype), pixel_rows(gx)[0]
-    )
+    gx = empty_channels_last(problem.shape, dtype) if out is None else out
+    _gradient(tasks, *pixels, mean, scale, bias, floor, slope.astype(dtype), offset.astype(dtype), *pixel_rows(gx))
     return gx, gweight.astype(dtype), gbias.astype(dtype)

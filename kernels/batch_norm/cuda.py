@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,19 +76,48 @@ def _floor(problem: BatchNormProblem) -> np.floating:
     return _number(problem)(0 if problem.relu else -np.inf)
 
 
+def _distance(array: Array) -> np.int32:
+    return np.int32(pixel_distance(array))
+
+
 def _sizes(problem: BatchNormProblem) -> tuple[np.int32, np.int32]:
     return np.int32(problem.count), np.int32(problem.shape[1])
 
 
 @forward_training.variant("rows", device="cuda", priority=10, refuses=refuses_training)
 def forward_training_rows(
-    problem: BatchNormProblem, x: Array, weight: Array, bias: Array
+    problem: BatchNormProblem,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    moments: tuple[Array, Array] | None = None,
+    out: Array | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     channels, number = problem.shape[1], _number(problem)
     x = channels_last(x)
-    y = empty_channels_last(problem.shape, x.dtype, like=x)
+    y = empty_channels_last(problem.shape, x.dtype, like=x) if out is None else out
     plan = _plan(problem, x, y)
-    rows = x, np.int32(pixel_distance(x)), *_sizes(problem)
+    rows = x, _distance(x), *_sizes(problem)
+    if moments is None:
+        mean, variance, inverse_std = _statistics(problem, plan, rows)
+    else:
+        mean, variance = moments
+        inverse_std = empty((channels,), number, like=x)
+        plan.kernel("inverse_deviation", problem)(
+            (-(-channels // MOST_THREADS),),
+            (MOST_THREADS,),
+            *(variance, np.int32(channels), np.float64(problem.epsilon), inverse_std),
+        )
+    parameters = [contiguous(weight), contiguous(bias)]
+    plan.kernel("normalise_rows", problem)(
+        plan.grid, plan.block, *rows, mean, inverse_std, *parameters, _floor(problem), y, _distance(y)
+    )
+    return y, mean, variance, inverse_std
+
+
+def _statistics(problem: BatchNormProblem, plan: _Plan, rows: tuple[Any, ...]) -> tuple[Array, Array, Array]:
+    """Mean, variance and inverse standard deviation of each channel, in a pass over `rows`."""
+    x, channels, number = rows[0], problem.shape[1], _number(problem)
     partial = empty((plan.grid[1], channels, 2), number, like=x)
     plan.kernel("moments", problem)(
         plan.grid, plan.block, *rows, partial, shared_bytes=plan.shared_elements * 3 * partial.itemsize
@@ -108,24 +137,26 @@ def forward_training_rows(
             inverse_std,
         ),
     )
-    parameters = [contiguous(weight), contiguous(bias)]
-    plan.kernel("normalise_rows", problem)(
-        plan.grid, plan.block, *rows, mean, inverse_std, *parameters, _floor(problem), y
-    )
-    return y, mean, variance, inverse_std
+    return mean, variance, inverse_std
 
 
 @forward_evaluation.variant("rows", device="cuda", priority=10, refuses=refuses_evaluation)
 def forward_evaluation_rows(
-    problem: BatchNormProblem, x: Array, weight: Array, bias: Array, mean: Array, variance: Array
+    problem: BatchNormProblem,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    mean: Array,
+    variance: Array,
+    out: Array | None = None,
 ) -> Array:
     x = channels_last(x)
-    y = empty_channels_last(problem.shape, x.dtype, like=x)
+    y = empty_channels_last(problem.shape, x.dtype, like=x) if out is None else out
     plan = _plan(problem, x, y)
-    rows = x, np.int32(pixel_distance(x)), *_sizes(problem)
+    rows = x, _distance(x), *_sizes(problem)
     by_channel = [contiguous(array) for array in (mean, variance, weight, bias)]
     constants = np.float64(problem.epsilon), _floor(problem)
-    plan.kernel("evaluate_rows", problem)(plan.grid, plan.block, *rows, *by_channel, *constants, y)
+    plan.kernel("evaluate_rows", problem)(plan.grid, plan.block, *rows, *by_channel, *constants, y, _distance(y))
     return y
 
 
@@ -138,12 +169,13 @@ def backward_training_rows(
     bias: Array,
     mean: Array,
     inverse_std: Array,
+    out: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     channels, number = problem.shape[1], _number(problem)
     gy, x = channels_last(gy), channels_last(x)
-    gx = empty_channels_last(problem.shape, gy.dtype, like=gy)
+    gx = empty_channels_last(problem.shape, gy.dtype, like=gy) if out is None else out
     plan = _plan(problem, gy, x, gx)
-    rows = gy, np.int32(pixel_distance(gy)), x, np.int32(pixel_distance(x)), *_sizes(problem)
+    rows = gy, _distance(gy), x, _distance(x), *_sizes(problem)
     by_channel = [contiguous(array) for array in (mean, inverse_std, weight, bias)]
     partial = empty((plan.grid[1], channels, 2), number, like=x)
     plan.kernel("gradient_sums", problem)(
@@ -159,7 +191,7 @@ def backward_training_rows(
         *(partial, np.int32(plan.grid[1]), np.int32(channels), by_channel[1], gweight, gbias),
     )
     plan.kernel("input_gradient", problem)(
-        plan.grid, plan.block, *rows, *by_channel, _floor(problem), gweight, gbias, gx
+        plan.grid, plan.block, *rows, *by_channel, _floor(problem), gweight, gbias, gx, _distance(gx)
     )
     return gx, gweight, gbias
 

@@ -2,7 +2,7 @@
 
 - `reference` leaves the order in memory to the array library, and copies through its general indexing;
 - `rows` copies nothing where the parts are adjacent slices of one buffer; else it launches one copy a part
-  (concat.cu), up to 16 bytes a thread.
+  (concat.cu), up to 16 bytes a thread. Along the first axis, each contiguous array is joined like one pixel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from ..cuda.buffers import address, channels_last, empty_channels_last, pixel_distance
+from ..cuda.buffers import address, channels_last, contiguous, empty_channels_last, pixel_distance
 from ..cuda.launch import CudaSource
 from . import forward
 from .adjacent import common_view
@@ -23,8 +23,8 @@ SOURCE = CudaSource("concat/concat.cu", UNIT=tuple(UNITS.values()))
 
 
 def refuses(problem: ConcatProblem) -> str | None:
-    if len(problem.output_shape) != 4 or problem.axis != 1:
-        return "it joins (N, C, H, W) arrays along axis 1"
+    if problem.axis != 0 and (len(problem.output_shape) != 4 or problem.axis != 1):
+        return "it joins (N, C, H, W) arrays along axis 1, and others along axis 0"
     return None
 
 
@@ -44,6 +44,10 @@ def forward_rows(problem: ConcatProblem, arrays: tuple[Array, ...]) -> Array:
     view = common_view(problem, arrays)
     if view is not None:
         return view
+    if problem.axis == 0:
+        lines = [contiguous(array).reshape(1, -1, 1, 1) for array in arrays]
+        joined = ConcatProblem(tuple([line.shape for line in lines]), 1, problem.dtype)
+        return forward_rows(joined, tuple(lines)).reshape(problem.output_shape)
     n, c, h, w = problem.output_shape
     result = empty_channels_last((n, c, h, w), arrays[0].dtype, like=arrays[0])
     begin = 0

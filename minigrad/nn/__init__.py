@@ -2,9 +2,10 @@
 
 from . import functional, init
 from .activation import Dropout, Flatten, ReLU
+from .branches import concat_branches
 from .containers import Identity, ModuleList, Sequential
+from .conv_unit import ConvBatchNorm2d, conv_batch_norm
 from .convolution import Conv2d, ConvTranspose2d
-from .folding import conv_batch_norm
 from .linear import Linear
 from .loss import CrossEntropyLoss, MSELoss
 from .module import HookHandle, Module, module_path, running_modules
@@ -19,6 +20,7 @@ __all__ = [
     "BatchNorm2d",
     "Buffer",
     "Conv2d",
+    "ConvBatchNorm2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
@@ -35,6 +37,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "StateError",
+    "concat_branches",
     "conv_batch_norm",
     "functional",
     "init",

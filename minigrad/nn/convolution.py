@@ -8,6 +8,7 @@ import numpy as np
 
 from ..creation import zeros
 from ..kernels.errors import ShapeError
+from ..ops.conv import Moments
 from ..tensor import Tensor
 from . import functional as F
 from . import init
@@ -109,8 +110,9 @@ class Conv2d(_Convolution):
             )
         self._make_parameters((out_channels, in_channels // groups), bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    def forward(self, x: Tensor, moments: Moments | None = None) -> Tensor:
+        window = self.stride, self.padding, self.dilation, self.groups
+        return F.conv2d(x, self.weight, self.bias, *window, moments=moments)
 
 
 class ConvTranspose2d(_Convolution):

@@ -1,4 +1,4 @@
-"""Convolution and batch normalisation as one: the unit that GoogLeNet is made of.
+"""Convolution and batch normalisation as one convolution, in evaluation.
 
 In evaluation, batch normalisation multiplies and shifts each channel by numbers that stand still, and so does a
 convolution with another filter and bias:
@@ -12,6 +12,7 @@ The folded filter is kept, with the form in which kernels read it, until a numbe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -22,9 +23,11 @@ from ..kernels import batch_norm
 from ..kernels.cpu.fingerprint import fingerprint
 from ..kernels.cpu.frozen import freeze
 from ..tensor import Tensor
-from . import functional as F
 from .convolution import Conv2d
+from .module import has_hooks
 from .normalization import BatchNorm2d
+
+Layers = tuple[Conv2d, BatchNorm2d]
 
 
 class Folded(NamedTuple):
@@ -38,25 +41,7 @@ class Folded(NamedTuple):
 _kept: WeakKeyDictionary[Conv2d, Folded] = WeakKeyDictionary()
 
 
-def conv_batch_norm(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> Tensor:
-    """`norm(conv(x))`; in evaluation, where no gradient is wanted, in one pass over memory.
-
-    Args:
-        conv, norm: layers whose channels fit each other.
-        x: (N, C, H, W).
-
-    Raises:
-        ShapeError, DTypeError: as the layers themselves do.
-    """
-    if not _folds(conv, norm, x):
-        return norm(conv(x))
-    weight, bias = _folded(conv, norm)
-    return F.conv2d(
-        x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups, activation=norm.activation
-    )
-
-
-def _folds(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
+def folds(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
     """Whether nobody can tell one pass from two, but for rounding."""
     # A layer of another class may have a forward of its own.
     if type(conv) is not Conv2d or type(norm) is not BatchNorm2d or not isinstance(x, Tensor):
@@ -65,24 +50,30 @@ def _folds(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
         return False
     if x.dtype not in (np.float32, np.float64) or batch_norm.forward_evaluation.asked_for():
         return False
-    if norm.num_features != conv.out_channels or "_forward_hooks" in {**vars(conv), **vars(norm)}:
+    if norm.num_features != conv.out_channels or has_hooks(conv) or has_hooks(norm):
         return False
     owned = (conv.weight, conv.bias, norm.weight, norm.bias)
     numbers = (*owned, norm.running_mean, norm.running_var)
     return all(t is None or t.data.dtype == x.data.dtype for t in numbers) and fuses(x, *owned)
 
 
-def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None and norm.running_var is not None
-    numbers = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    arrays: list[Any] = [None if t is None else t.data for t in numbers]
-    shapes = tuple([None if a is None else a.shape for a in arrays])
-    source = (norm.eps, shapes, fingerprint(*[a for a in arrays if a is not None]))
-    kept = _kept.get(conv)
+def folded(units: Sequence[Layers]) -> tuple[Tensor, Tensor]:
+    """The weights and biases that normalise, of one unit after another; all of them fold."""
+    numbers = [(norm.eps, *_arrays(conv, norm)) for conv, norm in units]
+    shapes = tuple([(eps, *[None if a is None else a.shape for a in arrays]) for eps, *arrays in numbers])
+    source = shapes, fingerprint(*[a for _, *arrays in numbers for a in arrays if a is not None])
+    first = units[0][0]
+    kept = _kept.get(first)
     if kept is None or kept.source != source:
-        weight, bias = _fold(norm.eps, *arrays)
-        kept = _kept[conv] = Folded(source, Tensor(freeze(weight)), Tensor(freeze(bias)))
+        weights, biases = zip(*(_fold(*given) for given in numbers), strict=True)
+        weight, bias = freeze(np.concatenate(weights)), freeze(np.concatenate(biases))
+        kept = _kept[first] = Folded(source, Tensor(weight), Tensor(bias))
     return kept.weight, kept.bias
+
+
+def _arrays(conv: Conv2d, norm: BatchNorm2d) -> list[Any]:
+    numbers = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    return [None if t is None else t.data for t in numbers]
 
 
 def _fold(

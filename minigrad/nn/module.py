@@ -53,6 +53,11 @@ def module_path(modules: tuple[Module, ...]) -> str:
     return paths[-1]
 
 
+def has_hooks(module: Module) -> bool:
+    """Whether somebody looks at what this module, and not its parts or callers, is given and gives."""
+    return bool(vars(module).get("_forward_hooks"))
+
+
 class HookHandle:
     """Takes a hook off its module again: by `remove()`, or at the end of a `with` block."""
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from ..creation import ones, zeros
 from ..kernels.errors import MinigradError
+from ..ops.conv import Moments
+from ..places import Place
 from ..tensor import Tensor
 from . import functional as F
 from .arguments import integer, number
@@ -58,7 +60,7 @@ class BatchNorm2d(Module):
         self.running_var = Buffer(ones(num_features)) if track_running_stats else None
         self.num_batches_tracked = Buffer(zeros((), np.int64)) if track_running_stats else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, moments: Moments | None = None, place: Place | None = None) -> Tensor:
         momentum = self.momentum
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data += 1
@@ -74,6 +76,8 @@ class BatchNorm2d(Module):
             momentum=momentum or 0.0,
             eps=self.eps,
             activation=self.activation,
+            moments=moments,
+            place=place,
         )
 
     def extra_repr(self) -> str:

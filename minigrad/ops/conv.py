@@ -5,18 +5,43 @@ from __future__ import annotations
 from ..autograd import Function, apply
 from ..kernels import conv2d
 from ..kernels.arrays import Array, array_module, device_of
+from ..kernels.into import knows
+from ..kernels.registry import Operation, Variant
+from ..places import Place
 from ..tensor import Tensor
 
 
+class Moments:
+    """Mean and (biased) variance of each channel, raw arrays (K,), once whoever makes the channels knows them."""
+
+    def __init__(self, arrays: tuple[Array, Array] | None = None) -> None:
+        self.arrays = arrays
+
+    def of(self, start: int, stop: int) -> Moments:
+        """Those of some of the channels."""
+        return Moments(None if self.arrays is None else (self.arrays[0][start:stop], self.arrays[1][start:stop]))
+
+
 class Conv2d(Function):
-    """y[n,k] = bias[k] + sum over c of x[n,c] correlated with weight[k,c]; shapes in `kernels.conv2d`."""
+    """y[n,k] = bias[k] + sum over c of x[n,c] correlated with weight[k,c]; shapes in `kernels.conv2d`.
+
+    `moments`, if given, gets those of y where the kernel that runs can find them on its way.
+    """
 
     multilinear = True
 
-    def __init__(self, problem: conv2d.Conv2dProblem) -> None:
-        self.problem = problem
+    def __init__(self, problem: conv2d.Conv2dProblem, moments: Moments | None = None) -> None:
+        self.problem, self.moments = problem, moments
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        moments, self.moments = self.moments, None
+        if moments is not None:
+            chosen = conv2d.forward.select(self.problem, device_of(x))
+            namesake = _namesake(conv2d.forward_statistics, chosen, self.problem, device_of(x))
+            if namesake is not None and namesake.device != "any":  # the definition takes a pass of its own
+                y, *found = namesake.function(self.problem, x, weight, bias)
+                moments.arrays = found[0], found[1]
+                return y
         return conv2d.forward(self.problem, x, weight, bias)
 
     def backward(self, gradient: Tensor) -> list[Tensor | None]:
@@ -32,24 +57,34 @@ class Conv2d(Function):
 class Conv2dReLU(Function):
     """max(0, y) of `Conv2d` in one pass over memory, for where no gradient is wanted.
 
-    Where the chosen kernel of the convolution cannot do it, ReLU is a pass of its own.
+    Where the chosen kernel of the convolution cannot do it, ReLU is a pass of its own. `place` says where the
+    result is best written.
     """
 
     differentiable = False
 
-    def __init__(self, problem: conv2d.Conv2dProblem) -> None:
-        self.problem = problem
+    def __init__(self, problem: conv2d.Conv2dProblem, place: Place | None = None) -> None:
+        self.problem, self.place = problem, place
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         if conv2d.forward_relu.asked_for() and not conv2d.forward.asked_for():
             return conv2d.forward_relu(self.problem, x, weight, bias)
-        device = device_of(x)
-        chosen = conv2d.forward.select(self.problem, device)
-        namesake = conv2d.forward_relu.variants.get(chosen.name)
-        if namesake is not None and namesake.obstacle(self.problem, device) is None:
-            return namesake.function(self.problem, x, weight, bias)
-        y = chosen.function(self.problem, x, weight, bias)
-        return array_module(y).maximum(y, 0, out=y)
+        chosen = conv2d.forward.select(self.problem, device_of(x))
+        namesake = _namesake(conv2d.forward_relu, chosen, self.problem, device_of(x))
+        function = chosen.function if namesake is None else namesake.function
+        if self.place is None or not knows(function, "out"):
+            y = function(self.problem, x, weight, bias)
+        else:
+            out = self.place.array(self.problem.output_shape, x)
+            y = function(self.problem, x, weight, bias, out=out)
+            self.shared_readers = None if out is None else self.place.readers
+        return array_module(y).maximum(y, 0, out=y) if namesake is None else y
+
+
+def _namesake(operation: Operation, chosen: Variant, problem: conv2d.Conv2dProblem, device: str) -> Variant | None:
+    """The variant of the same name of a related operation, if it can run the problem, too."""
+    variant = operation.variants.get(chosen.name)
+    return variant if variant is not None and variant.obstacle(problem, device) is None else None
 
 
 class Conv2dInputGradient(Function):

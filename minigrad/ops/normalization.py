@@ -6,9 +6,12 @@ from collections.abc import Sequence
 
 from ..kernels import batch_norm, local_response_norm
 from ..kernels.arrays import Array
+from ..kernels.into import supported
+from ..places import Place
 from ..tensor import Tensor
 from .elementwise import of_dtype, relu, sqrt
 from .fused import Fused
+from .parts import place_of_gradient
 from .reductions import mean, var
 from .shape import pad
 
@@ -27,18 +30,34 @@ class BatchNormTraining(Fused):
     """Normalisation by the statistics of the batch, optionally with ReLU; contract in `kernels.batch_norm`.
 
     After `forward`, `mean`, `variance` (biased) and `inverse_std` are the batch's statistics (C,), raw arrays.
+    `moments` are mean and variance, if they are known before; `place` says where the result is best written.
     """
 
-    def __init__(self, problem: batch_norm.BatchNormProblem) -> None:
-        self.problem = problem
+    def __init__(
+        self,
+        problem: batch_norm.BatchNormProblem,
+        moments: tuple[Array, Array] | None = None,
+        place: Place | None = None,
+    ) -> None:
+        self.problem, self.moments, self.place = problem, moments, place
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
-        y, self.mean, self.variance, self.inverse_std = batch_norm.forward_training(self.problem, x, weight, bias)
+        operation, problem, place = batch_norm.forward_training, self.problem, self.place
+        out = None if place is None else place.array(problem.shape, x)
+        options = supported(operation, problem, x, moments=self.moments, out=out)
+        y, self.mean, self.variance, self.inverse_std = operation(problem, x, weight, bias, **options)
+        if place is not None and "out" in options:
+            self.shared_readers = place.readers
+        self.moments = self.place = None
         return y
 
     def kernel_gradients(self, gradient: Array) -> Sequence[Array]:
         arrays = (x.data for x in self.inputs)
-        return batch_norm.backward_training(self.problem, gradient, *arrays, self.mean, self.inverse_std)
+        out = place_of_gradient(self.edges[0], self.problem.shape, gradient)
+        options = supported(batch_norm.backward_training, self.problem, gradient, out=out)
+        return batch_norm.backward_training(
+            self.problem, gradient, *arrays, self.mean, self.inverse_std, **options
+        )
 
     def formula(self, *inputs: Tensor) -> Tensor:
         x, weight, bias = inputs

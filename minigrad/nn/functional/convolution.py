@@ -11,6 +11,7 @@ from ...kernels.errors import ShapeError
 from ...ops import conv
 from ...ops.elementwise import relu
 from ...ops.shape import pad
+from ...places import Place
 from ...tensor import Tensor
 from .arguments import Pair, integer, known_activation, on_batch, pair, same_dtype
 
@@ -27,6 +28,8 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
     activation: str | None = None,
+    moments: conv.Moments | None = None,
+    place: Place | None = None,
 ) -> Tensor:
     """The 2-D convolution (cross-correlation) of images with filters; the formula is in `minigrad.kernels.conv2d`.
 
@@ -37,6 +40,8 @@ def conv2d(
         stride, padding, dilation: an integer, or one for each of height and width; `padding` may also be
             "valid" (none) or "same" (the output is as large as the input, for stride 1).
         activation: "relu" for max(0, y), in the same pass over memory where no gradient is wanted; or None.
+        moments: gets mean and variance of each channel before activation, where the kernel finds them on its way.
+        place: where the result of an activation is best written.
 
     Returns:
         (N, K, P, Q), with P = floor((H + 2 padding - dilation (R - 1) - 1) / stride) + 1, Q likewise.
@@ -68,10 +73,10 @@ def conv2d(
         )  # fmt: skip
         operands = (x, weight) if bias is None else (x, weight, bias)
         if activation is None:
-            return apply(conv.Conv2d(problem), *operands)
+            return apply(conv.Conv2d(problem, moments), *operands)
         if fuses(*operands):
-            return apply(conv.Conv2dReLU(problem), *operands)
-        return relu(apply(conv.Conv2d(problem), *operands))
+            return apply(conv.Conv2dReLU(problem, place), *operands)
+        return relu(apply(conv.Conv2d(problem, moments), *operands))
 
     return on_batch(input, run, "conv2d")
 

@@ -14,8 +14,10 @@ from ...kernels.dropout import DropoutProblem
 from ...kernels.errors import MinigradError, ShapeError
 from ...kernels.local_response_norm import LocalResponseNormProblem
 from ...ops import normalization
+from ...ops.conv import Moments
 from ...ops.dropout import Dropout
 from ...ops.elementwise import of_dtype
+from ...places import Place
 from ...tensor import Tensor
 from .arguments import four, integer, known_activation, number, real, same_dtype, switch
 
@@ -30,6 +32,8 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     activation: str | None = None,
+    moments: Moments | None = None,
+    place: Place | None = None,
 ) -> Tensor:
     """Normalise each channel to mean 0 and variance 1, then scale and shift it.
 
@@ -42,6 +46,8 @@ def batch_norm(
             Both may be None, and then the batch's statistics always are.
         weight, bias: (C,), 1 and 0 if None.
         activation: "relu" for max(0, y) in the same pass over memory, or None.
+        moments: those of the input, if they are known.
+        place: where the result is best written, in training.
 
     Raises:
         ShapeError: if shapes do not fit, or training has only one value a channel.
@@ -83,16 +89,16 @@ def batch_norm(
                 f"{name}: training needs more than one value a channel, and the input {input.shape} has {count}: "
                 "use a larger batch or larger images"
             )
-        function = normalization.BatchNormTraining(problem)
+        function = normalization.BatchNormTraining(problem, None if moments is None else moments.arrays, place)
         y = apply(function, x, scale, shift)
         if training and running_mean is not None and running_var is not None:
             moved = running_mean.data, running_var.data
             kernels.move_statistics(problem, *moved, function.mean, function.variance, momentum)
-            for running in (running_mean, running_var):
-                running.note_change("batch_norm in training mode, which moves running statistics")
+            for statistic in (running_mean, running_var):
+                statistic.note_change("batch_norm in training mode, which moves running statistics")
     else:
-        moments = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
-        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *moments)
+        running = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
+        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *running)
     return y if input.ndim == 4 else y.reshape(input.shape)
 
 
