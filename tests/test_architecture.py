@@ -14,8 +14,10 @@ ROOT = Path(__file__).parent.parent
 # From the bottom up; a module belongs to the longest prefix that fits.
 LAYERS = [
     ["minigrad.kernels"],
-    ["minigrad.readers", "minigrad.tensor", "minigrad.places", "minigrad.partial"],
-    ["minigrad.autograd", "minigrad.backpropagation"],
+    [
+        *("minigrad.readers", "minigrad.tensor", "minigrad.places", "minigrad.partial"),
+        *("minigrad.autograd", "minigrad.backpropagation"),
+    ],
     ["minigrad.third_party"],
     ["minigrad.autocast", "minigrad.device", "minigrad.creation", "minigrad.random", "minigrad.gradcheck"],
     ["minigrad.ops"],
