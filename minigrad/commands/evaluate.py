@@ -41,11 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     from minigrad.train.prediction import load_trained
 
     from .data import normal_data, open_data
-    from .machine import apply_settings, choose_device
+    from .machine import apply_settings, choose_device, where
 
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size must be at least 1, not {arguments.batch_size}")
-    apply_settings(arguments.kernels, arguments.threads)
+    threads = apply_settings(arguments.kernels, arguments.threads)
     trained = load_trained(arguments.checkpoint, choose_device(arguments.device))
     if arguments.data is None:
         data, folder = trained.data["name"], arguments.data_dir or trained.data["folder"]
@@ -59,6 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     # What the model was trained on decides how images are prepared, not what it is tested on.
     dataset = replace(dataset, preparation=trained.preparation)
+    size = dataset.preparation.image_size
+    print(
+        f"{type(trained.model).__name__} of {trained.path}: {len(dataset.test):,} test images of {size}x{size}, "
+        f"{len(dataset.class_names)} classes; {where(trained.device, threads)}",
+        flush=True,
+    )
     started = time.perf_counter()
     evaluation = evaluate(
         trained.model, Loader(dataset, training=False, batch_size=arguments.batch_size), trained.device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from minigrad.device import choose
+from minigrad.device import choose, describe
 from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
 from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import default_choices, set_default_kernels, tuned
@@ -21,6 +21,11 @@ def choose_device(name: str) -> str:
         DeviceError: says what is missing for the one that was named.
     """
     return choose(name)
+
+
+def where(device: str, threads: int | None) -> str:
+    """Where a command computes, in the words that all commands use."""
+    return f"{describe(device)}, {threads} threads"
 
 
 def apply_settings(kernels: str, threads: int | None) -> int:

@@ -26,12 +26,17 @@ def run(arguments: argparse.Namespace) -> int:
     from minigrad.data import read_image
     from minigrad.train.prediction import load_trained
 
-    from .machine import apply_settings, choose_device
+    from .machine import apply_settings, choose_device, where
 
     if arguments.top < 1:
         raise ConfigError(f"--top must be at least 1, not {arguments.top}")
-    apply_settings(arguments.kernels, arguments.threads)
+    threads = apply_settings(arguments.kernels, arguments.threads)
     trained = load_trained(arguments.checkpoint, choose_device(arguments.device))
+    print(
+        f"{type(trained.model).__name__} of {trained.path}: {len(trained.class_names)} classes; "
+        f"{where(trained.device, threads)}",
+        flush=True,
+    )
     for path in arguments.images:
         probabilities = trained.probabilities(read_image(path))
         print(path)

@@ -133,13 +133,13 @@ def _prepared(config: TrainConfig) -> tuple[TrainConfig, ImageDataset, Module]:
 
 
 def _headline(config: TrainConfig, dataset: ImageDataset, model: Module) -> str:
-    from minigrad.device import describe
+    from .machine import where
 
     size = dataset.preparation.image_size
     return (
         f"{type(model).__name__} ({sum(p.size for p in model.parameters()):,} parameters) on {dataset.name}: "
         f"{len(dataset.train):,} training and {len(dataset.test):,} test images of {size}x{size}, "
-        f"{len(dataset.class_names)} classes; {describe(config.device)}, {config.threads} threads"
+        f"{len(dataset.class_names)} classes; {where(config.device, config.threads)}"
     )
 
 

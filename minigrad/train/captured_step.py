@@ -132,11 +132,15 @@ class CapturedStep:
         """
         if self._classes is not None:
             require_labels(labels, self._classes)
+        return self._run(images, labels, upload=True)
+
+    def _run(self, images: np.ndarray, labels: np.ndarray, upload: bool) -> Outcome:
         if images.ndim == 4:
             images = images.transpose(0, 2, 3, 1)
         with self.stream, self.stream.own_memory():
             batch = self._batch(images, labels)
-            batch.upload(images, labels)
+            if upload:
+                batch.upload(images, labels)
             self.control.write_rates()
             for generator, place in self._generators:
                 place.fill(np.uint64(generator.offset % 2**64))
@@ -155,6 +159,10 @@ class CapturedStep:
             outcome = batch.outcome(self.control.state)
         self._classes = outcome.classes
         return outcome
+
+    def repeat(self, images: np.ndarray, labels: np.ndarray) -> Outcome:
+        """As a call, on what was uploaded last where there is something: for measuring the step alone."""
+        return self._run(images, labels, upload=not self._batches)
 
     def settle(self) -> None:
         """Tell the optimiser and the loss scale how far they have come; waits for the device."""

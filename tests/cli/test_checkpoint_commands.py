@@ -55,7 +55,7 @@ def test_eval_names_data_that_is_gone(minigrad: Run, checkpoint: Path, tmp_path:
 
 def test_predict_shows_the_most_probable_classes_first(minigrad: Run, checkpoint: Path, images: Path) -> None:
     pictures = [images / "val" / "amber" / "0.png", images / "val" / "blue" / "1.png"]
-    lines = minigrad("predict", checkpoint, *pictures, "--top", "2").out.splitlines()
+    lines = minigrad("predict", checkpoint, *pictures, "--top", "2").out.splitlines()[1:]
     assert lines[0::3] == [str(picture) for picture in pictures]
     assert [lines[1].split()[1], lines[4].split()[1]] == ["amber", "blue"]
     shares = [float(line.split()[0].rstrip("%")) for line in (lines[1], lines[2])]
@@ -66,7 +66,20 @@ def test_predict_shows_all_classes_where_there_are_fewer_than_asked_for(
     minigrad: Run, checkpoint: Path, images: Path
 ) -> None:
     lines = minigrad("predict", checkpoint, images / "val" / "blue" / "0.png").out.splitlines()
-    assert {line.split()[1] for line in lines[1:]} == {"amber", "blue", "grey"}
+    assert {line.split()[1] for line in lines[2:]} == {"amber", "blue", "grey"}
+
+
+def test_every_command_says_where_it_computes(
+    minigrad: Run, checkpoint: Path, images: Path, tmp_path: Path
+) -> None:
+    picture = images / "val" / "blue" / "0.png"
+    for command in (
+        ["train", *options(images, "--epochs", "1", "--out", str(tmp_path))],
+        ["eval", checkpoint],
+        ["predict", checkpoint, picture],
+    ):
+        line = minigrad(*command, "--device", "cpu", "--threads", "1").out.splitlines()[0]
+        assert line.endswith("classes; cpu, 1 threads") and line.startswith("TinyNet")
 
 
 def test_probabilities_are_those_of_the_test(checkpoint: Path, images: Path) -> None:

@@ -31,10 +31,11 @@ def test_a_model_trains_is_evaluated_and_predicts(
     result = minigrad("train", *options(images), "--epochs", "1", "--precision", precision, *out)
     assert result.status == 0, result.err
     assert f"cuda ({fake_cupy.GPU}, 80 GiB)" in result.out
-    evaluated = minigrad("eval", tmp_path / "a", "--data", images, "--device", "cuda")
-    assert evaluated.status == 0, evaluated.err
     picture = next((images / "val" / "blue").glob("*.png"))
-    assert minigrad("predict", tmp_path / "a", picture, "--device", "cuda").status == 0
+    for command in (["eval", tmp_path / "a", "--data", images], ["predict", tmp_path / "a", picture]):
+        answered = minigrad(*command, "--device", "auto")
+        assert answered.status == 0, answered.err
+        assert f"; cuda ({fake_cupy.GPU}, 80 GiB), " in answered.out
 
 
 @without_compiler
