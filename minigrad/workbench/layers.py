@@ -13,6 +13,7 @@ from minigrad.creation import zeros
 from minigrad.kernels.accumulate import AccumulateProblem
 from minigrad.kernels.registry import use_kernels
 from minigrad.nn import Module, module_path, running_modules
+from minigrad.ops.parts import Part
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor
 
@@ -55,11 +56,14 @@ class _Recorder(Hook):
             for problem in contract.traced(function, inputs):
                 self.paths.setdefault((name, problem), []).append(path)
         for x in inputs:
-            if isinstance(x, Tensor) and x.requires_grad:
+            if isinstance(x, Tensor) and x.requires_grad and not isinstance(function, Part):
                 self._use(x, path)
 
     def _use(self, x: Tensor, path: str) -> None:
-        """Each use of a Tensor gives it a gradient: the second makes a sum, later ones are added to it."""
+        """Each use of a Tensor gives it a gradient: the second makes a sum, later ones are added to it.
+
+        Those of its parts lie side by side, and make none.
+        """
         edge = edge_of(x)
         _, uses = self._uses.get(id(edge), (edge, 0))
         self._uses[id(edge)] = edge, uses + 1

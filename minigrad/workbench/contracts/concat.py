@@ -25,7 +25,7 @@ def _odd(generator: Generator) -> ConcatProblem:
 
 
 def _traced(function: Any, inputs: Sequence[Any]) -> Sequence[ConcatProblem]:
-    if not isinstance(function, Concat):
+    if not isinstance(function, Concat) or function.axis != 1:  # filters, joined for one convolution
         return []
     return [ConcatProblem(tuple(x.shape for x in inputs), function.axis, inputs[0].dtype.name)]
 
