@@ -134,6 +134,13 @@ def _power_by_base(g: Tensor, y: Tensor, a: Any, b: Any) -> Tensor:
     return g * where(flat, 0.0, b * power(where(flat, 1.0, a), b - 1.0))
 
 
+def _as_bfloat16(y: Array, *operands: Any) -> Array:
+    """`y`, which is of the dtype of its operands: CuPy's `where` and `clip` answer bfloat16 in float32."""
+    dtypes = {x.dtype for x in operands if hasattr(x, "dtype")}
+    name = next(iter(dtypes)).name if len(dtypes) == 1 else ""
+    return y.astype(*dtypes) if name == "bfloat16" and y.dtype != name else y
+
+
 def _sigmoid(xp: Any, x: Array) -> Array:
     """1 / (1 + exp(-x)) without overflow: exp is only ever taken of a negative number."""
     e = xp.exp(-xp.abs(x))
@@ -187,6 +194,7 @@ _where: Operation = elementwise(
     lambda g, y, c, a, b: None,
     lambda g, y, c, a, b: _where(c, g, 0.0),
     lambda g, y, c, a, b: _where(c, 0.0, g),
+    forward=lambda xp, c, a, b: _as_bfloat16(xp.where(c, a, b), a, b),
 )
 
 # Comparisons and logic: no gradients
@@ -234,7 +242,7 @@ class Clip(Function):
 
     def forward(self, x: Array, lowest: Any, highest: Any) -> Array:
         try:
-            return x.clip(lowest, highest)
+            return _as_bfloat16(x.clip(lowest, highest), x, lowest, highest)
         except ValueError as error:
             raise _value_error(self.name, (x, lowest, highest), error) from error
 

@@ -9,6 +9,7 @@ NumPy", and its source at v14.2.0):
 - integer arrays as indices wrap around where they are out of bounds: here that is an error, as nothing would tell;
 - `flags` knows the orders in memory and nothing of being writeable;
 - what comes from the host lies in order C or F, whatever the strides were there;
+- `where` and `clip` answer bfloat16 in float32;
 - `add.at` takes few dtypes; `einsum`, `as_strided` and the functions of `ONLY` take fewer arguments;
 - `cupy.cuda.driver` is an attribute, not a module that could be imported from.
 
@@ -44,6 +45,7 @@ ONLY: dict[str, set[str]] = {
     **{name: {"axis", "out", "keepdims"} for name in ("max", "min", "amax", "amin", "all", "any")},
     "pad": {"mode", "constant_values"},
 }
+NO_BFLOAT16 = ("where", "clip")
 METHODS = (
     "all any argmax argmin astype clip copy cumsum diagonal dot flatten max mean min nonzero prod ravel repeat "
     "reshape round squeeze std sum swapaxes take transpose var view"
@@ -199,7 +201,7 @@ class ndarray:
 def _method(name: str) -> Callable[..., Any]:
     def method(self: ndarray, *arguments: Any, **options: Any) -> Any:
         _accept(name, options)
-        return _call(getattr(self.values, name), arguments, options)
+        return _widened(name, _call(getattr(self.values, name), arguments, options))
 
     return method
 
@@ -248,6 +250,10 @@ def _call(function: Callable[..., Any], arguments: Sequence[Any], options: dict[
     return result if out is None and result is None else (out if isinstance(out, ndarray) else _wrapped(result))
 
 
+def _widened(name: str, result: Any) -> Any:
+    return result.astype(np.float32) if name in NO_BFLOAT16 and result.dtype.name == "bfloat16" else result
+
+
 def _accept(name: str, options: dict[str, Any]) -> None:
     wrong = options.keys() - ONLY[name] if name in ONLY else set()
     if wrong:
@@ -290,7 +296,7 @@ class _Module(types.ModuleType):
             if value in (np.ascontiguousarray, np.asfortranarray):  # NumPy asks no array what these are to do
                 given = _plain(arguments)
                 return _wrapped(emulated_array.result_of(lambda: value(*given), emulated_array.arrays_of(given)))
-            return _call(value, arguments, options)
+            return _widened(name, _call(value, arguments, options))
 
         return function
 

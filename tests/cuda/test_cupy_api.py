@@ -64,6 +64,22 @@ def test_the_errors_that_we_catch_are_there() -> None:
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
 
 
+def test_what_a_captured_step_asks_for_is_there() -> None:
+    assert cupy.cuda.alloc_pinned_memory and cupy.cuda.using_allocator and cupy.cuda.get_current_stream
+    assert hasattr(cupy.cuda.Graph, "launch")
+    for function, names in (
+        (cupy.cuda.Stream.__init__, {"non_blocking"}),
+        (cupy.ndarray.get, {"stream", "out", "blocking"}),
+        (cupy.ndarray.set, {"stream"}),
+    ):
+        documented = inspect.getdoc(function) or ""
+        try:
+            known = set(inspect.signature(function).parameters)
+        except ValueError:
+            known = {name for name in names if name in documented}
+        assert names <= known
+
+
 def test_kernels_have_what_a_launch_sets() -> None:
     assert isinstance(inspect.getattr_static(cupy.RawKernel, "max_dynamic_shared_size_bytes"), object)
     module = cupy.RawModule(code="", options=gpu.options((("REAL", "float"),)))
@@ -75,8 +91,8 @@ def test_what_the_benchmarks_time_with_is_there() -> None:
         (cupy, "copyto get_default_memory_pool"),
         (cupy.cuda, "Event Stream Device get_elapsed_time nvrtc"),
         (cupy.cuda.Event, "record synchronize"),
-        (cupy.cuda.Stream, "begin_capture end_capture synchronize"),
-        (cupy.cuda.MemoryPool, "total_bytes free_all_blocks"),
+        (cupy.cuda.Stream, "begin_capture end_capture synchronize record wait_event"),
+        (cupy.cuda.MemoryPool, "total_bytes free_all_blocks malloc"),
         (cupy.cuda.runtime, "memGetInfo driverGetVersion runtimeGetVersion getDeviceProperties getDevice"),
     ):
         assert [name for name in names.split() if not hasattr(owner, name)] == []
@@ -88,6 +104,14 @@ def test_what_the_benchmarks_time_with_is_there() -> None:
 def test_functions_of_elements_know_bfloat16(name: str) -> None:
     assert any(kind.startswith("E") for kind in getattr(cupy, name).types)
     assert getattr(cupy, name).name == f"cupy_{name}"
+
+
+def test_choices_know_no_bfloat16() -> None:
+    from cupy._core._routines_math import clip
+    from cupy._sorting.search import _where_ufunc
+
+    for name, ufunc in (("where", _where_ufunc), ("clip", clip)):
+        assert name in fake_cupy.NO_BFLOAT16 and not any("E" in kind for kind in ufunc.types)
 
 
 def test_an_allocation_is_one_object_for_all_its_views() -> None:

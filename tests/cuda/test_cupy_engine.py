@@ -242,6 +242,15 @@ def test_arrays_of_other_libraries_are_shared(cupy: Any) -> None:
     assert x.tolist() == [5, 2] and x.__dlpack_device__() == (2, 0)
 
 
+def test_choices_of_bfloat16_stay_bfloat16() -> None:
+    x = mg.tensor(ROWS - 1, device="cuda").astype("bfloat16")
+    for y in (mg.where(x > 0.0, x, 0.0), mg.where(x > 0.0, x, x * 2), x.clip(0.0, 0.5), F.relu(x)):
+        assert y.dtype == x.dtype
+    x.requires_grad = True
+    F.relu(x).sum().backward()
+    assert x.grad.dtype == x.dtype and x.grad.astype("float32").numpy().sum() == (ROWS > 1).sum()
+
+
 def test_gradients_share_no_memory_with_each_other() -> None:
     x = mg.ones(3, device="cuda", requires_grad=True)
     y = mg.ones(3, device="cuda", requires_grad=True)
