@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from claims.variants import without_compiler
 from minigrad.inspect import timer
 from minigrad.kernels import conv2d
 from minigrad.kernels.cpu.fingerprint import fingerprint
@@ -47,6 +48,7 @@ def operations(conv: Conv2d, norm: BatchNorm2d, x: mg.Tensor) -> set[str]:
     return {line.split()[0] for line in times.table().splitlines()[1:-1]}
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulated", marks=without_compiler)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("conv", "norm"),
@@ -57,18 +59,33 @@ def operations(conv: Conv2d, norm: BatchNorm2d, x: mg.Tensor) -> set[str]:
         ({"padding": "same", "dilation": 2}, {"eps": 0.1}),
     ],
 )
-def test_folded_is_what_the_two_layers_give(dtype: str, conv: dict[str, Any], norm: dict[str, Any]) -> None:
-    layers, x = unit(dtype, norm=norm, **conv), images(dtype)
+def test_folded_is_what_the_two_layers_give(
+    device: str, dtype: str, conv: dict[str, Any], norm: dict[str, Any]
+) -> None:
+    layers, x = [layer.to(device) for layer in unit(dtype, norm=norm, **conv)], images(dtype).to(device)
     with mg.no_grad():
         expected, found = apart(*layers, x), conv_batch_norm(*layers, x).numpy()
     assert found.dtype == dtype
     assert np.linalg.norm(found - expected) <= TOLERANCES[dtype] * np.linalg.norm(expected)
 
 
-def test_folded_is_one_operation() -> None:
-    layers, x = unit(norm={"activation": "relu"}), images()
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulated", marks=without_compiler)])
+def test_folded_is_one_operation(device: str) -> None:
+    layers, x = [layer.to(device) for layer in unit(norm={"activation": "relu"})], images().to(device)
     with mg.no_grad():
         assert operations(*layers, x) == {"Conv2dReLU"}
+
+
+@without_compiler
+def test_on_a_gpu_units_fold_in_mixed_precision_too() -> None:
+    layers, x = [layer.to("emulated") for layer in unit(norm={"activation": "relu"})], images().to("emulated")
+    with mg.no_grad(), mg.autocast("bfloat16"):
+        assert "Conv2dReLU" in operations(*layers, x)
+        found = conv_batch_norm(*layers, x).astype("float32").numpy()
+    with mg.no_grad():
+        expected = apart(*layers, x)
+    # Images, filters and results are rounded to 8 bits of mantissa, 2^-9 each.
+    assert np.linalg.norm(found - expected) <= 3 * 2**-9 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("variant", ["reference", "im2col", "direct", "winograd"])
@@ -99,14 +116,15 @@ CHANGES: dict[str, Callable[[Conv2d, BatchNorm2d], None]] = {
 def train_a_step(conv: Conv2d, norm: BatchNorm2d) -> None:
     norm.train()
     with mg.set_grad_enabled(True):
-        (norm(conv(images())) ** 2).mean().backward()
+        (norm(conv(images().to(conv.weight.device))) ** 2).mean().backward()
     mg.optim.SGD([*conv.parameters(), *norm.parameters()], lr=0.1).step()
     norm.eval()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("emulated", marks=without_compiler)])
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_of_any_number_is_noticed(change: str) -> None:
-    layers, x = unit(), images()
+def test_a_change_of_any_number_is_noticed(change: str, device: str) -> None:
+    layers, x = [layer.to(device) for layer in unit()], images().to(device)
     with mg.no_grad():
         before = conv_batch_norm(*layers, x).numpy()
         CHANGES[change](*layers)

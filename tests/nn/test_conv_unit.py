@@ -1,0 +1,85 @@
+"""In training, a convolution that finds the moments of what it writes spares batch norm the pass over it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from claims.variants import without_compiler
+from minigrad.kernels import conv2d
+from minigrad.kernels.batch_norm import cpu as batch_norm_on_cpu
+from minigrad.kernels.cuda.launch import launch_listeners
+from minigrad.models import BasicConv2d
+from minigrad.tensor import Tensor
+
+GENERATOR = np.random.default_rng(0)
+
+
+def images(device: str = "cpu", dtype: str = "float32") -> Tensor:
+    return mg.tensor(GENERATOR.standard_normal((2, 8, 9, 8)), dtype=dtype, device=device, requires_grad=True)
+
+
+def step(unit: BasicConv2d, x: Tensor, apart: bool) -> list[np.ndarray]:
+    """Result, gradients and running statistics of a step, of the two layers one after the other if `apart`."""
+    for tensor in (x, *unit.parameters()):
+        tensor.grad = None
+    unit.bn.running_mean.data[...], unit.bn.running_var.data[...] = 0, 1
+    y = unit.bn(unit.conv(x)) if apart else unit(x)
+    (y * y).sum().backward()
+    found = (y, x.grad, *(p.grad for p in unit.parameters()), unit.bn.running_mean, unit.bn.running_var)
+    return [np.array(tensor.numpy()) for tensor in found]
+
+
+def assert_close(found: list[np.ndarray], expected: list[np.ndarray], tolerance: float) -> None:
+    for array, right in zip(found, expected, strict=True):
+        assert np.linalg.norm(array - right) <= tolerance * np.linalg.norm(right)
+
+
+@without_compiler
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_on_a_gpu_the_convolution_finds_them(dtype: str) -> None:
+    unit, x = BasicConv2d(8, 12, 3, padding=1).to("emulated", dtype), images("emulated", dtype)
+    launched: list[str] = []
+
+    def listen(kernel: Any, *sizes: Any) -> None:
+        launched.append(kernel.name)
+
+    launch_listeners.append(listen)
+    try:
+        found = step(unit, x, apart=False)
+    finally:
+        launch_listeners.remove(listen)
+    assert "convolve_with_moments" in launched
+    assert "moments" not in launched
+    # Moments of tiles are merged in another order than those of segments.
+    assert_close(found, step(unit, x, apart=True), {"float32": 1e-5, "float64": 1e-13}[dtype])
+
+
+def test_on_a_cpu_so_does_a_variant_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit, x = BasicConv2d(8, 12, 3, padding=1), images()
+    expected = step(unit, x, apart=True)
+    problem = conv2d.Conv2dProblem(2, 8, (9, 8), 12, (3, 3), padding=(1, 1))
+    chosen, calls = conv2d.forward.select(problem, "cpu"), []
+
+    def with_moments(problem: Any, x: Any, weight: Any, bias: Any) -> Any:
+        y = chosen.function(problem, x, weight, bias)
+        calls.append(problem)
+        return y, y.mean((0, 2, 3), dtype=np.float64), y.var((0, 2, 3), dtype=np.float64)
+
+    monkeypatch.setattr(batch_norm_on_cpu, "_moments_of", lambda *arguments: pytest.fail("a pass of its own"))
+    conv2d.forward_statistics.variant(chosen.name, device="cpu")(with_moments)
+    try:
+        found = step(unit, x, apart=False)
+    finally:
+        del conv2d.forward_statistics.variants[chosen.name]
+    assert calls == [problem]
+    assert_close(found, expected, 1e-5)
+
+
+def test_a_hook_on_the_convolution_may_change_what_is_normalised() -> None:
+    unit, x = BasicConv2d(8, 12, 3), images()
+    unit.conv.register_forward_hook(lambda module, inputs, output: output + 5 * output * output)
+    assert_close(step(unit, x, apart=False), step(unit, x, apart=True), 0)
