@@ -23,6 +23,8 @@ FLAGS = ["-std=c++17", "-O3", "-g1", "-fPIC", "-march=native", "-ffp-contract=fa
 FLAGS += ["-fno-gnu-unique"]  # two specialisations of one file must not share a function's __shared__ variables
 # Misaligned vectors and indices outside of an array are errors with a line, through emulator/faults.cpp.
 CHECKS = ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]
+# Every load and store is reported to emulator/counts.cpp, once repeated ones are one, as a GPU's compiler has it.
+COUNTING = ["-O2", "-DEMULATOR_COUNTS", "-fsanitize=thread", "-fno-threadsafe-statics"]
 INCLUDES = [f"-I{KERNELS}", f"-I{EMULATOR}"]
 
 
@@ -44,7 +46,7 @@ def _fingerprint() -> bytes:
     if reason:
         raise KernelError(reason)
     version = subprocess.run([_command(), "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(version + repr(FLAGS + CHECKS).encode())
+    digest = hashlib.sha256(version + repr(FLAGS + CHECKS + COUNTING).encode())
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
         digest.update(next((line for line in cpu.read_bytes().splitlines() if line.startswith(b"flags")), b""))
@@ -81,8 +83,10 @@ def runtime() -> ctypes.CDLL:
     return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
 
 
-def kernel_library(source: Path, kernels: tuple[str, ...], defines: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
-    """The kernels of one file, compiled with `defines`.
+def kernel_library(
+    source: Path, kernels: tuple[str, ...], defines: tuple[tuple[str, str], ...], counting: bool = False
+) -> ctypes.CDLL:
+    """The kernels of one file, compiled with `defines`; with checks, or to be counted.
 
     Raises:
         KernelError: if the file does not compile; with its line and the compiler's words.
@@ -90,7 +94,7 @@ def kernel_library(source: Path, kernels: tuple[str, ...], defines: tuple[tuple[
     runtime()
     entries = "\n".join(f"EMULATED_KERNEL({kernel})" for kernel in kernels)
     text = f'#include "emulator.h"\n#include "{source}"\n#include "entry.h"\n{entries}\n// {_contents(source)}\n'
-    options = [*CHECKS, *(f"-D{name}={value}" for name, value in defines)]
+    options = [*(COUNTING if counting else CHECKS), *(f"-D{name}={value}" for name, value in defines)]
     return ctypes.CDLL(str(_library(source.stem, text, options, source.name)))
 
 

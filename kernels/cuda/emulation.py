@@ -6,23 +6,47 @@ Before it, the arguments are compared with what the kernel takes; behind it, wha
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from ..cpu.jit import get_num_threads
 from ..errors import KernelError
 from . import compiler, recording
+from .counts import Counts
 from .emulated_array import GUARD_BYTES, EmulatedArray, first_poisoned, guards
 
 Size = tuple[int, int, int]
 ERROR_BYTES = 2048
+COUNTED = tuple(item.name for item in fields(Counts))[1:]
 
 _seed: ContextVar[int] = ContextVar("minigrad_thread_order", default=0)
+
+
+_counts: ContextVar[list[Counts] | None] = ContextVar("minigrad_counts", default=None)
+
+
+@contextmanager
+def counted() -> Iterator[list[Counts]]:
+    """The counts of each launch inside this `with` block, which is slower: kernels are compiled for it."""
+    counts: list[Counts] = []
+    token = _counts.set(counts)
+    try:
+        yield counts
+    finally:
+        _counts.reset(token)
+
+
+def are_counted() -> bool:
+    """Whether launches are counted at this place of the program."""
+    return _counts.get() is not None
 
 
 @contextmanager
@@ -44,6 +68,16 @@ class _Guard(ctypes.Structure):
     )
 
 
+class _Range(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_void_p), ("size", ctypes.c_uint64))
+
+
+class _Counts(ctypes.Structure):
+    """`emulator::Counts`, in the order of `Counts`, behind its threads."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in COUNTED)
+
+
 class _Launch(ctypes.Structure):
     """`emulator::Launch` of emulator/runtime.h."""
 
@@ -61,21 +95,32 @@ class _Launch(ctypes.Structure):
         ("workers", ctypes.c_int32),
         ("error", ctypes.c_char_p),
         ("error_size", ctypes.c_uint64),
+        ("ranges", ctypes.POINTER(_Range)),
+        ("range_count", ctypes.c_uint64),
+        ("counts", _Counts),
     )
 
 
 class EmulatedKernel:
     """One kernel, compiled by g++.
 
+    Args:
+        counting: compiled for launches inside of `counted`.
+
     Raises:
         KernelError: if there is no g++, or the file does not compile.
     """
 
     def __init__(
-        self, source: Path, kernels: tuple[str, ...], name: str, defines: tuple[tuple[str, str], ...]
+        self,
+        source: Path,
+        kernels: tuple[str, ...],
+        name: str,
+        defines: tuple[tuple[str, str], ...],
+        counting: bool = False,
     ) -> None:
         self.name = name
-        self._library = compiler.kernel_library(source, kernels, defines)
+        self._library = compiler.kernel_library(source, kernels, defines, counting)
         describe = getattr(self._library, f"parameters_of_{name}")
         describe.restype = ctypes.c_char_p
         self._parameters = [tuple(text.split(":")) for text in describe().decode().split()]
@@ -103,13 +148,18 @@ class EmulatedKernel:
         slots = (ctypes.c_void_p * len(values))(*(ctypes.addressof(value) for value in values))
         found = [guard for i, array in enumerate((*arguments, *reaches)) for guard in _guards(array, i)]
         error = ctypes.create_string_buffer(ERROR_BYTES)
+        counts = _counts.get()
+        ranges = [] if counts is None else [_Range(*span) for span in _spans((*arguments, *reaches))]
         launch = _Launch(
             self.name.encode(), self._entry, self._static_shared, slots, grid, block, shared_bytes, _seed.get(),
             (_Guard * len(found))(*found), len(found), get_num_threads(),
-            ctypes.cast(error, ctypes.c_char_p), ERROR_BYTES,
+            ctypes.cast(error, ctypes.c_char_p), ERROR_BYTES, (_Range * len(ranges))(*ranges), len(ranges),
         )  # fmt: skip
         if compiler.runtime().emulator_launch(ctypes.byref(launch)):
             raise KernelError(error.value.decode(errors="replace"))
+        if counts is not None:
+            measured = [int(getattr(launch.counts, name)) for name in COUNTED]
+            counts.append(Counts(math.prod((*grid, *block)), *measured))
         self._look_for_poison(arguments)
 
     def _checked(self, arguments: Sequence[Any]) -> list[Any]:
@@ -160,3 +210,20 @@ def _guards(argument: Any, number: int) -> Iterator[_Guard]:
     if addresses is not None:
         for behind, address in enumerate(addresses):
             yield _Guard(address, GUARD_BYTES, number, behind)
+
+
+def _spans(arguments: Sequence[Any]) -> list[tuple[int, int]]:
+    """Start and size of the memory of all arguments that are arrays, in rising order and without overlaps."""
+    spans = []
+    for array in arguments:
+        if isinstance(array, EmulatedArray) and array.size:
+            around = guards(array)
+            low, high = byte_bounds(array) if around is None else (around[0] + GUARD_BYTES, around[1])
+            spans.append((low, high))
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    return [(low, high - low) for low, high in merged]

@@ -23,7 +23,7 @@ import numpy as np
 from ..arrays import Array, device_of
 from ..errors import KernelError
 from .compiler import KERNELS
-from .emulation import EmulatedKernel
+from .emulation import EmulatedKernel, are_counted
 from .gpu import GpuKernel
 
 MOST_THREADS = 1024  # a block
@@ -108,6 +108,10 @@ class CudaKernel:
         return EmulatedKernel(self.source.file, self.source.kernels, self.name, self.defines)
 
     @functools.cached_property
+    def _counted(self) -> EmulatedKernel:
+        return EmulatedKernel(self.source.file, self.source.kernels, self.name, self.defines, counting=True)
+
+    @functools.cached_property
     def _on_gpu(self) -> GpuKernel:
         return GpuKernel(self.source.file, self.source.kernels, self.name, self.defines)
 
@@ -142,7 +146,8 @@ class CudaKernel:
         for listener in launch_listeners:
             listener(self, grid3, block3, shared_bytes)
         if self._device((*arguments, *reaches)) == "emulated":
-            self._emulated(grid3, block3, arguments, shared_bytes, reaches)
+            kernel = self._counted if are_counted() else self._emulated
+            kernel(grid3, block3, arguments, shared_bytes, reaches)
         else:
             self._on_gpu(grid3, block3, arguments, shared_bytes)
 

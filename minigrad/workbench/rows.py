@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Row:
         over_reference, over_pytorch: how many times faster than they are.
         standing: "fastest", "equal" to it within the noise, or "".
         launches: CUDA kernels launched in a call, with their grids and blocks; counted in the emulator.
+        counts: what these launches do, by the names of `minigrad.kernels.cuda.counts.Counts`; empty where nothing
+            was launched.
     """
 
     operation: str
@@ -59,6 +61,7 @@ class Row:
     over_pytorch: float | None = None
     standing: str = ""
     launches: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, ...]:

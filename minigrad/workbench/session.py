@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from minigrad.kernels.cuda.counts import total
+from minigrad.kernels.cuda.emulation import counted
 from minigrad.kernels.cuda.launch import CudaKernel, launch_listeners
 from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import Variant
@@ -195,9 +197,15 @@ class Session:
                 errors = check(variant.function, case, self._tolerance(variant))
             except WrongError as error:
                 return replace(row, verdict="wrong", reason=f"on {row.problem}: {error}")
+        row = _with_errors(row, errors)
+        if row.device != "emulated":
+            return row
         calls = 3  # that `check` makes
-        counted = tuple(launches[: len(launches) // calls]) if row.device == "emulated" else ()
-        return replace(_with_errors(row, errors), launches=counted)
+        self.progress(f"{row.layer}: counting {variant.name}")
+        with counted() as counts:
+            variant.function(case.problem, *case.sets[0].values())
+        found = asdict(total(counts)) if counts else {}
+        return replace(row, launches=tuple(launches[: len(launches) // calls]), counts=found)
 
     def _timed(
         self, rows: list[Row], runners: list[Runner], able: Sequence[Variant], case: Case, name: str

@@ -77,7 +77,9 @@ def layer_block(rows: Sequence[Row], console: Console) -> str:
 def _columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     if any(row.median_ms is not None for row in rows):
         return (*ERRORS, *TIMES)
-    return (*ERRORS, *COUNTS) if rows[0].work or rows[0].bytes_moved else ERRORS
+    if not (rows[0].work or rows[0].bytes_moved):
+        return ERRORS
+    return (*ERRORS, *WORK, *(COUNTS if any(row.counts for row in rows) else ()), *LAUNCHES)
 
 
 def _fitting(columns: Sequence[Column], rows: Sequence[Row], console: Console) -> Table:
@@ -125,6 +127,10 @@ def _rate(billions: float | None) -> str:
     return "" if billions is None else f"{billions:.0f}" if billions >= 10 else f"{billions:.2g}"
 
 
+def _millions(row: Row, *names: str) -> str:
+    return f"{1e-6 * sum(row.counts[name] for name in names):.2f}" if row.counts else ""
+
+
 def _times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}x"
 
@@ -145,11 +151,19 @@ TIMES = (
     Column("over PyTorch", lambda row: _times(row.over_pytorch)),
     Column("", lambda row: row.standing),
 )
-COUNTS = (
+WORK = (
     Column("MFLOP", lambda row: f"{1e-6 * row.work:.2f}"),
     Column("MB", lambda row: f"{1e-6 * row.bytes_moved:.2f}"),
-    Column("launches", lambda row: "; ".join(row.launches), 0, 32),
 )
+COUNTS = (  # see kernels/cuda/counts.py
+    Column("MB loaded", lambda row: _millions(row, "bytes_loaded")),
+    Column("stored", lambda row: _millions(row, "bytes_stored"), 2),
+    Column("shared", lambda row: _millions(row, "shared_bytes_loaded", "shared_bytes_stored"), 1),
+    Column("barriers", lambda row: str(row.counts.get("barriers", "")), 5),
+    Column("atomics", lambda row: str(row.counts.get("atomics", "")), 6),
+    Column("tensor MFLOP", lambda row: _millions(row, "tensor_operations"), 4),
+)
+LAUNCHES = (Column("launches", lambda row: "; ".join(row.launches), 0, 32),)
 
 
 def heading(device: str, dtype: str, threads: int, cache: str, ceilings: Ceilings | None, seed: int) -> str:
@@ -157,7 +171,8 @@ def heading(device: str, dtype: str, threads: int, cache: str, ceilings: Ceiling
     if ceilings is None:
         return (
             f"on {device}, {dtype}, seed {seed}: correctness and operation counts; the emulator tells nothing of "
-            "the time that a GPU takes, so there are no times"
+            "the time that a GPU takes, so there are no times; MB and MFLOP are "
+            "the definition's, MB loaded, stored and shared what threads ask for, tensor MFLOP what mma does"
         )
     return (
         f"on {device}, {dtype}, {threads} threads, {cache} cache, seed {seed}; measured ceilings of this machine: "

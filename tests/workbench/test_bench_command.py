@@ -70,6 +70,12 @@ def test_the_emulator_gives_counts_and_says_that_there_are_no_times(minigrad: Ru
     rows = [row for row in rows_of(tmp_path / "rows.json") if row["bytes_moved"]]
     assert {row["median_ms"] for row in rows} == {None}
     assert any("blocks of" in launch for row in rows for launch in row["launches"])
+    (counts,) = (row["counts"] for row in rows if row["launches"])
+    # Each of the 2x3x3x3 results is a float and a one-byte index; windows of 6 elements, cut at the edge.
+    assert counts["bytes_stored"] == 54 * (4 + 1)
+    assert 4 * 252 <= counts["bytes_loaded"] <= 4 * 54 * 6
+    assert (counts["barriers"], counts["atomics"], counts["tensor_operations"]) == (0, 0, 0)
+    assert "MB loaded" in result.out
 
 
 def test_layers_are_those_of_the_model(minigrad: Run, tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 
 #include <cstring>
 
+#include "runtime.h"
+
 namespace emulator {
 
+// An atomic counts as one, and not by its loads and stores.
 template <class T, class Change>
-inline T atomically(T* address, Change change) {
+EMULATOR_UNCOUNTED inline T atomically(T* address, Change change) {
+    EMULATOR_COUNT(count_atomic());
     T before, after;
     __atomic_load(address, &before, __ATOMIC_RELAXED);
     do after = change(before);
@@ -45,7 +49,8 @@ inline T atomicExch(T* address, T value) {
     return emulator::atomically(address, [=](T) { return value; });
 }
 template <class T>
-inline T atomicCAS(T* address, T expected, T value) {
+EMULATOR_UNCOUNTED inline T atomicCAS(T* address, T expected, T value) {
+    EMULATOR_COUNT(count_atomic());
     __atomic_compare_exchange(address, &expected, &value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     return expected;
 }

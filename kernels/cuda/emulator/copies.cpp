@@ -19,6 +19,10 @@ void copy_later(void* shared, const void* global, unsigned bytes, unsigned bytes
     if (reinterpret_cast<uintptr_t>(shared) % bytes || (bytes_read && reinterpret_cast<uintptr_t>(global) % bytes)) {
         fail("it copies %u bytes with cp.async between addresses that are no multiples of %u", bytes, bytes);
     }
+    Counts& counts = worker->counts();
+    counts.copied += bytes_read;
+    counts.loaded += bytes_read;
+    counts.shared_stored += bytes;
     Fiber& fiber = worker->current();
     Copy wanted{static_cast<char*>(shared), static_cast<const char*>(global), bytes, bytes_read, fiber.groups};
     if (worker->copies_early()) {

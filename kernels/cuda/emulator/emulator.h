@@ -22,8 +22,9 @@
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __constant__ static const
 // A block runs on one thread of the operating system, so what belongs to a block is local to that thread.
-// (`thread_local` inside of a function implies `static`.)
-#define __shared__ thread_local
+// (`thread_local` inside of a function implies `static`; without `__constinit`, g++ asks at each use of an array of
+// halves whether it has been initialised.)
+#define __shared__ __constinit thread_local
 
 #define threadIdx (::emulator::thread->index)
 #define blockIdx (::emulator::block->index)

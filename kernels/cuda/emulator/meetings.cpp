@@ -17,6 +17,7 @@ Votes Worker::meet_block(int vote, Place place) {
         suspend(State::at_barrier, place);
         return barrier_.result;
     }
+    ++counts_.barriers;
     barrier_.result = {int(count_), barrier_.ayes};
     barrier_.arrived = 0;
     barrier_.ayes = 0;
@@ -64,6 +65,7 @@ void Worker::meet_warp(unsigned mask, void* arguments, WarpWork work, Place plac
         }
         all[lane] = lanes[lane].arguments;
     }
+    ++counts_.warp_operations;
     work(all, members);
     for (unsigned lane = 0; lane < WARP_SIZE; ++lane) {
         if ((members >> lane & 1) && lane != fiber.lane) wake(lanes[lane]);

@@ -62,12 +62,37 @@ void copy_later(void* shared, const void* global, unsigned bytes, unsigned bytes
 void commit_copies();
 void wait_for_copies(unsigned groups_left);
 
+// A kernel that is compiled to be counted (see counts.cpp) tells its loads and stores by itself, and these by a call.
+#ifdef EMULATOR_COUNTS
+#define EMULATOR_COUNT(call) ::emulator::call
+#define EMULATOR_UNCOUNTED __attribute__((no_sanitize("thread")))
+#else
+#define EMULATOR_COUNT(call) (void)0
+#define EMULATOR_UNCOUNTED
+#endif
+
+void count_atomic();
+void count_shared_loads(unsigned bytes);
+void count_tensor_operations(unsigned operations);
+
+// Sums over the threads of a launch (see ../counts.py).
+struct Counts {
+    uint64_t loaded, stored, shared_loaded, shared_stored, copied;
+    uint64_t barriers, warp_operations, atomics, tensor_operations;
+};
+
 // The arguments of a launch, as Python lays them out (see ../emulation.py).
 struct Guard {
     unsigned char* start;
     uint64_t size;
     int argument;
     int behind;  // 1 behind the buffer, 0 before it
+};
+
+// Bytes of global memory that count: those of the arrays, in rising order.
+struct Range {
+    char* start;
+    uint64_t size;
 };
 
 struct Launch {
@@ -83,6 +108,9 @@ struct Launch {
     int32_t workers;
     char* error;
     uint64_t error_size;
+    Range* ranges;
+    uint64_t range_count;
+    Counts counts;
 };
 
 constexpr int POISON = 0xFF;  // a NaN in every floating format

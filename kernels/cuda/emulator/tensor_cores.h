@@ -23,11 +23,12 @@ struct LoadMatrices {
 
 inline void load_matrices(void* const* arguments, unsigned members) {
     need_all_lanes(members, "ldmatrix");
+    EMULATOR_COUNT(count_shared_loads(4 * 8 * 8 * sizeof(unsigned short)));
     auto of = [&](unsigned lane) -> LoadMatrices& { return *static_cast<LoadMatrices*>(arguments[lane]); };
     for (unsigned lane = 0; lane < WARP_SIZE; ++lane) {
         const unsigned g = lane / 4, t = lane % 4;
         for (unsigned matrix = 0; matrix < 4; ++matrix) {
-            auto element = [&](unsigned row, unsigned column) -> unsigned {
+            auto element = [&](unsigned row, unsigned column) EMULATOR_UNCOUNTED -> unsigned {
                 return of(8 * matrix + row).row[column];
             };
             const bool across = of(lane).transposed;
@@ -52,6 +53,7 @@ struct MultiplyAdd {
 
 template <int K>
 inline void multiply_add(void* const* arguments, const float (&a)[16][K], const float (&b)[K][8]) {
+    EMULATOR_COUNT(count_tensor_operations(2 * 16 * 8 * K));
     float product[16][8] = {};
     for (int row = 0; row < 16; ++row) {
         for (int k = 0; k < K; ++k) {

@@ -40,6 +40,19 @@ void Shared::report(const std::string& message) {
     if (!failed.exchange(true)) snprintf(launch.error, launch.error_size, "%s", message.c_str());
 }
 
+void Shared::add(const Counts& counts) {
+    std::lock_guard<std::mutex> lock(mutex);
+    launch.counts.loaded += counts.loaded;
+    launch.counts.stored += counts.stored;
+    launch.counts.shared_loaded += counts.shared_loaded;
+    launch.counts.shared_stored += counts.shared_stored;
+    launch.counts.copied += counts.copied;
+    launch.counts.barriers += counts.barriers;
+    launch.counts.warp_operations += counts.warp_operations;
+    launch.counts.atomics += counts.atomics;
+    launch.counts.tensor_operations += counts.tensor_operations;
+}
+
 Worker::Worker() : emergency_(STACK_BYTES) {}
 
 Worker::~Worker() {
@@ -74,6 +87,7 @@ void Worker::run(Shared& shared) {
     dl_iterate_phdr(find_thread_local, &statics);
     static_shared_ = statics.start;
     static_bytes_ = statics.size;
+    counts_ = {};
     worker = this;
     block = &block_;
     while (!shared.failed && !shared.strayed) {
@@ -81,6 +95,7 @@ void Worker::run(Shared& shared) {
         if (number >= shared.blocks) break;
         run_block(number);
     }
+    shared.add(counts_);
     worker = nullptr;
     block = nullptr;
 }

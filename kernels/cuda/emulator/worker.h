@@ -49,6 +49,7 @@ struct Shared {
     explicit Shared(Launch& given)
         : launch(given), blocks(uint64_t{given.grid[0]} * given.grid[1] * given.grid[2]) {}
     void report(const std::string& message);
+    void add(const Counts& counts);
 };
 
 class Worker {
@@ -61,6 +62,8 @@ class Worker {
     void meet_warp(unsigned mask, void* arguments, WarpWork work, Place place);
     bool copies_early();
     [[noreturn]] void fail(const std::string& what);
+    void count_access(const void* address, size_t bytes, bool stored);
+    Counts& counts() { return counts_; }
     Fiber& current() { return *static_cast<Fiber*>(thread); }
     void* emergency_stack() { return emergency_.data() + emergency_.size() / 2; }
 
@@ -100,6 +103,7 @@ class Worker {
     std::vector<unsigned> lanes_waiting_;  // for each warp, a bit for each lane
     uint64_t random_state_ = 0;
     Barrier barrier_;
+    Counts counts_{};
     Context home_{}, abandoned_{};
     char* stacks_ = nullptr;
     unsigned stack_count_ = 0;
