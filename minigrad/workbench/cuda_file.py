@@ -20,9 +20,11 @@ operation's arrays and results by name, and numbers: an expression is an `int`, 
 is compiled with -DREAL=float, double, __half or __nv_bfloat16, as the problem's dtype is one of `dtypes`
 (float32 by default). Activations and their gradients come C-contiguous or channels-last, as `layout` says;
 everything else, filters (K, C / groups, R, S) too, is C-contiguous. An array that is None (bias) is a null
-pointer.
+pointer. Where an argument is a tuple of arrays (concat's), the kernel is launched once for each, called `part`,
+and the result begins where that part goes. What an operation changes in place (accumulate_add_to) is an argument,
+and no result.
 
-Expressions are Python's, on the numbers of the problem (`names_of`), with ceil_div, min and max.
+Expressions are Python's, on the numbers of the problem (`names_of`; `names` and `parts` of its contract), with ceil_div, min and max.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from minigrad.kernels.cuda.dtypes import REAL
 from minigrad.kernels.cuda.launch import CudaSource
 from minigrad.kernels.errors import KernelError
 
-from .contracts import CONTRACTS, Contract, contracts_named
+from .contracts import CONTRACTS, Contract, arrays_in, contracts_named
 
 COMMENT = re.compile(r"/\*\s*minigrad kernel\s*\n(.*?)\*/", re.DOTALL)
 NEEDED = ("operation", "arguments", "grid", "block")
@@ -54,7 +56,6 @@ OPTIONAL = {
     "dtypes": "float32",
     "supports": "True",
 }
-FILTERS = ("weight", "gweight")
 LAYOUTS = ("channels_last", "contiguous")
 PAIRS = {"input_size": "input", "output_size": "output", "filter_size": "filter", "kernel_size": "kernel"}
 
@@ -74,6 +75,7 @@ def names_of(problem: Any) -> dict[str, Any]:
     """The numbers of a problem by name: its fields, with pairs as ..._height and ..._width.
 
     A shape (N, C, H, W) is batch, channels, height, width. `output_size` is there, too, where a problem has it.
+    What is None is 0.
     """
     values = {item.name: getattr(problem, item.name) for item in dataclasses.fields(problem)}
     if hasattr(problem, "output_size"):
@@ -85,8 +87,8 @@ def names_of(problem: Any) -> dict[str, Any]:
         elif isinstance(value, tuple) and len(value) == 2:
             stem = PAIRS.get(name, name)
             names |= {f"{stem}_height": value[0], f"{stem}_width": value[1]}
-        elif isinstance(value, int | float):
-            names[name] = value
+        elif isinstance(value, int | float) or value is None:
+            names[name] = 0 if value is None else value
     return names
 
 
@@ -179,34 +181,52 @@ class CudaFile:
                 raise KernelError(f"{line.text!r} is more than one operation")
             except KernelError as error:
                 raise KernelError(f"{line.place}: {error}") from error
-        return CONTRACTS[line.text]
+        contract = CONTRACTS[line.text]
+        if contract.lists and contract.parts is None:
+            raise KernelError(f"{line.place}: {line.text} takes lists of arrays; write its launch in Python")
+        return contract
 
     def refuses(self, problem: Any) -> str | None:
         """The predicate of the variant, from `dtypes` and `supports`."""
         if problem.dtype not in self.dtypes:
             return f"it is written for {', '.join(self.dtypes)}, not {problem.dtype}"
         supports = self.lines["supports"]
-        return None if supports.values(names_of(problem))[0] else f"it supports only: {supports.text}"
+        return None if supports.values(self.names(problem))[0] else f"it supports only: {supports.text}"
 
     def launch(self, problem: Any, *inputs: Any) -> Any:
         """The variant's function."""
-        like = inputs[0]
-        arrays = {
-            name: self._laid_out(name, value)
-            for name, value in zip(self.contract.inputs.split(), inputs, strict=True)
-        }
-        results = {
+        contract, lists = self.contract, self.contract.lists
+        given = dict(zip(contract.inputs.split(), inputs, strict=True))
+        like = arrays_in(inputs)[0]
+        arrays = {name: self._laid_out(name, value) for name, value in given.items() if name not in lists}
+        results = {} if contract.changes else {
             name: self._empty(name, shape, np.dtype(dtype), like)
-            for name, (shape, dtype) in self.contract.outputs(problem).items()
-        }
-        names = names_of(problem)
-        arguments = self.lines["arguments"].values({**names, **arrays, **results})
+            for name, (shape, dtype) in contract.outputs(problem).items()
+        }  # fmt: skip
+        names = self.names(problem)
+        if contract.parts is None:
+            self._launch(problem, names, arrays | results)
+        else:
+            for part, (place, numbers) in zip(given[lists[0]], contract.parts(problem), strict=True):
+                own = {name: result[place] for name, result in results.items()}
+                own["part"] = self._laid_out("part", part)
+                self._launch(problem, {**names, **numbers}, arrays | own)
+        for name in contract.changes:
+            if arrays[name] is not given[name]:
+                given[name][...] = arrays[name]
+        outputs = tuple(results.values())
+        return outputs if len(outputs) > 1 else outputs[0] if outputs else None
+
+    def names(self, problem: Any) -> dict[str, Any]:
+        """The numbers that expressions may use."""
+        return names_of(problem) | dict(self.contract.names(problem))
+
+    def _launch(self, problem: Any, names: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+        arguments = self.lines["arguments"].values({**names, **arrays})
         grid, block = (tuple(int(n) for n in self.lines[key].values(names)) for key in ("grid", "block"))
         self.source.kernel(self.kernel, REAL=REAL[problem.dtype])(
             grid, block, *map(_scalar, arguments), shared_bytes=int(self.lines["shared"].values(names)[0])
         )
-        outputs = tuple(results.values())
-        return outputs if len(outputs) > 1 else outputs[0]
 
     def _laid_out(self, name: str, value: Any) -> Any:
         if not hasattr(value, "strides"):
@@ -223,7 +243,8 @@ class CudaFile:
         return empty_channels_last((n, c, h, w), dtype, like)
 
     def _is_channels_last(self, name: str, shape: tuple[int, ...]) -> bool:
-        return len(shape) == 4 and name not in FILTERS and self.lines["layout"].text == "channels_last"
+        plain = name == "gweight" or name in self.contract.contiguous
+        return len(shape) == 4 and not plain and self.lines["layout"].text == "channels_last"
 
 
 def _scalar(value: Any) -> Any:

@@ -16,7 +16,12 @@ from minigrad.workbench.templates import templates
 OPS = sorted({*templates(".cu"), *templates(".py")})
 PROBLEMS = {
     "conv2d": "Conv2dProblem(2, 3, (7, 6), 4, (3, 2), (2, 1), (1, 0))",
-    "max_po": "Pool2dProblem((2, 3, 7, 6), (3, 2), (2, 2), (1, 0), ceil_mode=True)",
+    "max_pool2d": "Pool2dProblem((2, 3, 7, 6), (3, 2), (2, 2), (1, 0), ceil_mode=True)",
+    "average_pool2d": "Pool2dProblem((2, 3, 7, 6), (3, 2), (2, 2), (1, 0), ceil_mode=True, divisor_override=5)",
+    "batch_norm": "BatchNormProblem((2, 3, 7, 6), 1e-3, True)",
+    "concat": "ConcatProblem(((2, 3, 4, 5), (2, 1, 4, 5)), 1)",
+    "matmul": "MatmulProblem((5, 70), (70, 9))",
+    "cross_entropy": "CrossEntropyProblem(5, 11, 0.1)",
 }
 
 
@@ -30,22 +35,31 @@ def restored_variants() -> Iterator[None]:
         OPERATIONS[name]._selected.clear()
 
 
-def bench_template(minigrad: Run, operation: str, language: str, device: str) -> str:
+def problem_for(operation: str, dtype: str = "float32") -> str:
+    """One problem of an operation, as a person writes it."""
+    (text,) = (text for family, text in PROBLEMS.items() if operation.startswith(family))
+    return f"{text[:-1]}, dtype='{dtype}')"
+
+
+def bench_template(minigrad: Run, operation: str, language: str, device: str, dtype: str) -> str:
     """What the bench says of a template, which must be right."""
     suffix = {"cuda": "cu", "numba": "py"}[language]
     assert minigrad("new-kernel", operation, "--language", language).status == 0
     result = minigrad(
         "bench", operation, "--kernel", f"mine.{suffix}", "--device", device, "--variants", "mine",
-        "--problem", PROBLEMS[operation[:6]], "--odd", 4, "--seed", 3, "--seconds", 0, "--without-pytorch",
+        "--dtype", dtype, "--problem", problem_for(operation, dtype), "--odd", 8, "--seed", 3, "--seconds", 0,
+        "--without-pytorch",
     )  # fmt: skip
     assert result.status == 0, result.err
+    assert "all of these problems" not in result.out
     return result.out
 
 
 @without_compiler
 @pytest.mark.parametrize("operation", templates(".cu"))
-def test_every_cuda_template_is_right_in_the_emulator(minigrad: Run, operation: str) -> None:
-    out = bench_template(minigrad, operation, "cuda", "emulated")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_every_cuda_template_is_right_in_the_emulator(minigrad: Run, operation: str, dtype: str) -> None:
+    out = bench_template(minigrad, operation, "cuda", "emulated", dtype)
     assert "no times" in out
     assert "blocks of" in out
     assert "median" not in out
@@ -53,9 +67,13 @@ def test_every_cuda_template_is_right_in_the_emulator(minigrad: Run, operation: 
 
 @pytest.mark.parametrize("operation", templates(".py"))
 def test_every_numba_template_is_right(minigrad: Run, operation: str) -> None:
-    out = bench_template(minigrad, operation, "numba", "cpu")
+    out = bench_template(minigrad, operation, "numba", "cpu", "float32")
     assert "fastest" in out
     assert f"{operation}=mine" in out
+
+
+def test_templates_are_there_for_both_languages() -> None:
+    assert templates(".cu") == templates(".py") == OPS
 
 
 def test_a_template_has_the_name_that_is_asked_for(minigrad: Run, tmp_path: Path) -> None:
@@ -136,7 +154,7 @@ def test_a_cuda_kernel_that_is_wrong(
     (tmp_path / "mine.cu").write_text(HEADER.replace(old, new))
     result = minigrad(
         "bench", "conv2d_forward", "--kernel", "mine.cu", "--device", "emulated", "--variants", "mine",
-        "--problem", PROBLEMS["conv2d"], "--odd", 0,
+        "--problem", problem_for("conv2d_forward"), "--odd", 0,
     )  # fmt: skip
     assert_fails(result, "wrong: conv2d_forward=mine")
     assert "WRONG: on Conv2dProblem(batch=2" in result.out

@@ -40,11 +40,21 @@ def _describe(problem: ConcatProblem) -> str:
     return f"({parts})x{others}" if problem.axis else f"({parts})x{others} along axis 0"
 
 
-def _parts(problem: ConcatProblem) -> list[Mapping[str, int]]:
-    """The length of each array along the axis, and where it begins in the result."""
+def _names(problem: ConcatProblem) -> Mapping[str, int]:
+    """The result's sizes, if it is made of images."""
+    shape = problem.output_shape
+    sizes = zip(("batch", "channels", "height", "width"), shape, strict=True) if len(shape) == 4 else ()
+    return {"dimensions": len(shape), **dict(sizes)}
+
+
+def _parts(problem: ConcatProblem) -> list[tuple[tuple[slice, ...], Mapping[str, int]]]:
+    """Where each array goes in the result, and its length along the axis."""
     lengths = [shape[problem.axis] for shape in problem.shapes]
-    starts = itertools.accumulate(lengths, initial=0)
-    return [{"part_length": length, "part_start": start} for length, start in zip(lengths, starts, strict=False)]
+    before = (slice(None),) * problem.axis
+    return [
+        ((*before, slice(end - length, end)), {"part_length": length})
+        for length, end in zip(lengths, itertools.accumulate(lengths), strict=True)
+    ]
 
 
 def _torch(torch: Any, p: ConcatProblem, a: Arguments) -> Call:
@@ -65,6 +75,8 @@ CONTRACTS = (
         at_batch=_at_batch,
         describe=_describe,
         torch=_torch,
+        lists=("arrays",),
+        names=_names,
         parts=_parts,
     ),
 )

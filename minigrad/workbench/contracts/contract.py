@@ -59,7 +59,10 @@ class Contract:
         at_batch: `at_batch(problem, batch)`: the same problem for so many images.
         describe: a problem in a few words, without the size of its batch.
         torch: `torch(torch, problem, tensors)`: the same in PyTorch, as a function without arguments; or None.
-        parts: `parts(problem)`, where an argument is a tuple of arrays: the numbers of each by name.
+        lists: the arguments that are tuples of arrays.
+        names: `names(problem)`: numbers that are no fields of the problem, for the expressions of a CUDA file.
+        parts: `parts(problem)`: for each array of a list where it goes in the result, and such numbers of it;
+            a CUDA file is launched once for each.
     """
 
     operation: Operation
@@ -78,7 +81,9 @@ class Contract:
     at_batch: Callable[[Any, int], Any] = first_axis
     describe: Callable[[Any], str] = without_batch
     torch: Callable[[Any, Any, Arguments], Call] | None = None
-    parts: Callable[[Any], Sequence[Mapping[str, int]]] | None = None
+    lists: tuple[str, ...] = ()
+    names: Callable[[Any], Mapping[str, int]] = lambda problem: {}
+    parts: Callable[[Any], Sequence[tuple[tuple[slice, ...], Mapping[str, int]]]] | None = None
 
     def bytes_moved(self, problem: Any, arguments: Mapping[str, Any]) -> int:
         """Bytes of all arguments and results, each once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minigrad.kernels import matmul
@@ -52,6 +52,12 @@ def _describe(problem: MatmulProblem) -> str:
     return " @ ".join("x".join(str(n) for n in shape) for shape in (problem.left, problem.right))
 
 
+def _names(problem: MatmulProblem) -> Mapping[str, int]:
+    """(rows, depth) @ (depth, columns), and how many such products there are."""
+    rows, columns = problem.output_shape[-2:]
+    return {"rows": rows, "depth": problem.left[-1], "columns": columns, "products": math.prod(problem.stack)}
+
+
 def _torch(torch: Any, p: MatmulProblem, a: Arguments) -> Call:
     return lambda: torch.matmul(a["left"], a["right"])
 
@@ -70,5 +76,6 @@ CONTRACTS = (
         at_batch=_at_batch,
         describe=_describe,
         torch=_torch,
+        names=_names,
     ),
 )
