@@ -5,6 +5,7 @@
     rmsprop(problem, parameters, gradients, square_averages, momenta, gradient_averages, learning_rate,
             factor=None)
     squared_norm(problem, gradients) -> norm     sum of the squares of all elements, accumulated in float64
+    average(problem, averages, values, share)    averages += share * (values - averages), in place
     control(problem, norm, loss, state, steps, moving)     whether a step is taken, and how far; see below
 
 Every argument but the last ones is a list of arrays of `problem.dtype`, one array a parameter and all
@@ -19,10 +20,11 @@ changes nothing. What never changes is in the problem, because the choice of a v
 
 So that a step can be captured as a part of a CUDA graph, and nobody has to wait for a GPU, the numbers that change
 may lie in the memory of the arrays' device, each an array without axes: learning_rate (float64), the elements of
-`steps` (int64), factor.
+`steps` (int64), factor. So may the `share` of `average`, which is a float else: where it is not finite nothing
+changes, where it is 1 the averages become the values themselves.
 
 `control` makes these numbers without anybody reading them. `norm` is the squared norm of the gradients of
-state[0] * loss, `loss` the loss itself, both float64 numbers on the device. state (4,) float64 and
+state[0] * loss, `loss` the loss itself, both float64 numbers on the device. state (6,) float64 and
 steps (n,) int64 change in place:
 - state[0], the loss scale, and state[1], how many steps have been taken since it changed: halved where gradients
   overflow, doubled after `grows_after` steps in a row (Micikevicius et al., arXiv 1710.03740, section 3.2);
@@ -30,6 +32,8 @@ steps (n,) int64 change in place:
   arXiv 1211.5063, algorithm 1); NaN where the step is left out;
 - state[3], 1 from the first step on whose loss or gradients are not finite through no fault of the scale. No
   step is taken any more then, so that the weights stay those that it happened with;
+- state[4], how many values an average of the weights has seen, this step's included, and state[5], the share of
+  the newest: 1 for the first, then `share`, or 1 / state[4] where that is None; NaN where the step is left out;
 - steps[i] grows by moving[i] (int64, 0 or 1) where the step is taken.
 
 The formulas are those of `torch.optim`, with g the gradient (its negative with `maximize`) and p the
@@ -47,23 +51,26 @@ parameter:
 """
 
 from ..registry import Operation
-from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from .problem import AdamProblem, AverageProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 sgd = Operation("sgd_step", family="optimizer_steps")
 adam = Operation("adam_step", family="optimizer_steps")
 rmsprop = Operation("rmsprop_step", family="optimizer_steps")
 squared_norm = Operation("squared_norm", family="optimizer_steps")
+average = Operation("weight_average", family="optimizer_steps")
 control = Operation("step_control", family="optimizer_steps")
 
 from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)
 
 __all__ = [
     "AdamProblem",
+    "AverageProblem",
     "ControlProblem",
     "RmspropProblem",
     "SgdProblem",
     "SquaredNormProblem",
     "adam",
+    "average",
     "control",
     "cpu",
     "cuda",

@@ -19,8 +19,8 @@ from ..arrays import Array, array_module
 from ..cuda.buffers import address, contiguous, empty, uploaded
 from ..cuda.dtypes import REAL, refuses_other_dtypes
 from ..cuda.launch import CudaKernel, CudaSource
-from . import adam, control, rmsprop, sgd, squared_norm
-from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from . import adam, average, control, rmsprop, sgd, squared_norm
+from .problem import AdamProblem, AverageProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 Arrays = Sequence[Array]
 THREADS = 256
@@ -187,11 +187,20 @@ def squared_norm_chunks(problem: SquaredNormProblem, gradients: Arrays) -> Array
     return total
 
 
+@average.variant("multi_tensor", device="cuda", priority=10, refuses=refuses)
+def average_chunks(problem: AverageProblem, averages: Arrays, values: Arrays, share: float | Array) -> None:
+    step = _Step(averages, values)
+    step.launch(SOURCE.kernel("average", REAL=REAL[problem.dtype]), *_rate(share))
+    step.write_back(0)
+
+
 @control.variant("one_block", device="cuda", priority=10)
 def control_one_block(
     problem: ControlProblem, norm: Array, loss: Array, state: Array, steps: Array, moving: Array
 ) -> None:
-    numbers = (np.float64(n) for n in (problem.max_norm, problem.grows_after, problem.smallest, problem.largest))
+    share = -1.0 if problem.share is None else problem.share
+    bounds = problem.max_norm, problem.grows_after, problem.smallest, problem.largest, share
+    numbers = map(np.float64, bounds)
     SOURCE.kernel("control", REAL="float")(
         (1,), (THREADS,), norm, loss, state, steps, moving, np.int32(steps.size), *numbers
     )

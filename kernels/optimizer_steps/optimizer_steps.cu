@@ -135,14 +135,24 @@ extern "C" __global__ void __launch_bounds__(256, 2) rmsprop(
     });
 }
 
+// Arrays: average, newest value.
+extern "C" __global__ void __launch_bounds__(256, 3) average(
+    const Chunk* __restrict__ table, const double* __restrict__ share_place, double share) {
+    const double given = share_place ? *share_place : share;
+    if (!(given < INFINITY)) return;
+    const Number part = Number(given);
+    update<2>(table[blockIdx.x], nullptr, [=](Number (&v)[2]) { v[0] = part == 1 ? v[1] : v[0] + part * (v[1] - v[0]); });
+}
+
 // Whether a step is taken, and how far: see __init__.py. One block.
 extern "C" __global__ void __launch_bounds__(256, 4) control(
     const double* __restrict__ squared_norm, const double* __restrict__ loss, double* state, long long* steps,
     const long long* __restrict__ moving, int count, double max_norm, double grows_after, double smallest,
-    double largest) {
+    double largest, double newest) {
     __shared__ int taken;
     if (threadIdx.x == 0) {
         double scale = state[0], good = state[1], factor = not_a_number(), stopped = state[3];
+        double seen = state[4], share = factor;
         const double norm = square_root(*squared_norm) / scale;
         taken = 0;
         if (stopped != 0 || !(*loss < INFINITY && *loss > -INFINITY)) {
@@ -159,6 +169,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) control(
             factor = (clip < 1 ? clip : 1.0) / scale;
             taken = 1;
             good += 1;
+            seen += 1;
+            share = seen == 1 ? 1 : newest < 0 ? 1 / seen : newest;
             if (grows_after > 0 && good >= grows_after) {
                 scale = 2 * scale < largest ? 2 * scale : largest;
                 good = 0;
@@ -168,6 +180,8 @@ extern "C" __global__ void __launch_bounds__(256, 4) control(
         state[1] = good;
         state[2] = factor;
         state[3] = stopped;
+        state[4] = seen;
+        state[5] = share;
     }
     __syncthreads();
     for (int i = threadIdx.x; i < count; i += blockDim.x) steps[i] += taken ? moving[i] : 0;

@@ -69,13 +69,22 @@ class ControlProblem:
     """What decides about a step.
 
     `max_norm` is the largest norm of the gradients; `grows_after` the number of good steps after which the
-    loss scale is doubled, 0 where it never changes; `smallest` and `largest` are its bounds.
+    loss scale is doubled, 0 where it never changes; `smallest` and `largest` are its bounds; `share` is that of
+    the newest weights in their average, None for the plain mean.
     """
 
     max_norm: float = math.inf
     grows_after: int = 0
     smallest: float = 1.0
     largest: float = 2.0**24
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class AverageProblem:
+    """Averages of arrays over time."""
+
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

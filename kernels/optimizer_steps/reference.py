@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import repeat
 
 from ..arrays import Array, array_module
-from . import adam, control, rmsprop, sgd, squared_norm
-from .problem import AdamProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
+from . import adam, average, control, rmsprop, sgd, squared_norm
+from .problem import AdamProblem, AverageProblem, ControlProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 
 Arrays = Sequence[Array]
 
@@ -89,13 +89,13 @@ def rmsprop_reference(
         return
     alpha, learning_rate = problem.alpha, float(learning_rate)
     state = zip(square_averages, momenta or repeat(None), gradient_averages or repeat(None), strict=False)
-    for p, g, (v, buffer, average) in zip(parameters, gradients, state, strict=True):
+    for p, g, (v, buffer, mean) in zip(parameters, gradients, state, strict=True):
         g = _direction(problem, p, g, factor)
         v[...] = alpha * v + (1 - alpha) * g * g
         variance = v
         if problem.centered:
-            average[...] = alpha * average + (1 - alpha) * g
-            variance = v - average * average
+            mean[...] = alpha * mean + (1 - alpha) * g
+            variance = v - mean * mean
         g = g / (array_module(v).sqrt(variance) + problem.epsilon)
         if problem.momentum:
             buffer[...] = problem.momentum * buffer + g
@@ -108,13 +108,25 @@ def squared_norm_reference(problem: SquaredNormProblem, gradients: Arrays) -> Ar
     return sum(array_module(g).square(g, dtype="float64").sum() for g in gradients)
 
 
+@average.variant("reference", device="any")
+def average_reference(problem: AverageProblem, averages: Arrays, values: Arrays, share: float | Array) -> None:
+    share = float(share)
+    if not math.isfinite(share):
+        return
+    for mean, value in zip(averages, values, strict=True):
+        if share == 1.0:
+            mean[...] = value
+        else:
+            mean += share * (value - mean)
+
+
 @control.variant("reference", device="any")
 def control_reference(
     problem: ControlProblem, norm: Array, loss: Array, state: Array, steps: Array, moving: Array
 ) -> None:
-    scale, good, _, stopped = (float(number) for number in state)
+    scale, good, _, stopped, seen, _ = (float(number) for number in state)
     total = math.sqrt(norm) / scale
-    factor = math.nan
+    factor = share = math.nan
     if stopped or not math.isfinite(loss):
         stopped = 1.0
     elif not math.isfinite(total):
@@ -125,8 +137,9 @@ def control_reference(
     else:
         factor = min(1.0, problem.max_norm / (total + 1e-6)) / scale
         steps += moving
-        good += 1
+        good, seen = good + 1, seen + 1
+        share = 1.0 if seen == 1 else 1 / seen if problem.share is None else problem.share
         if problem.grows_after and good >= problem.grows_after:
             scale, good = min(problem.largest, 2 * scale), 0.0
-    for i, number in enumerate((scale, good, factor, stopped)):
+    for i, number in enumerate((scale, good, factor, stopped, seen, share)):
         state[i] = number

@@ -6,20 +6,25 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..kernels.arrays import Array, array_module, on_host
+from ..kernels import optimizer_steps
+from ..kernels.arrays import Array, array_module, device_of, dtype_name, on_host
 from ..kernels.errors import MinigradError
+from ..kernels.optimizer_steps import AverageProblem
 from ..nn import Module
 from ..tensor import Tensor, is_floating
 
 
 class WeightAverage:
-    """Base of the averages; a subclass states the weight that the newest value gets.
+    """Base of the averages; a subclass states the weight that the newest value gets, `share`.
 
     Parameters and buffers of real numbers are averaged, whole numbers (such as counts of batches) copied.
 
     Attributes:
         count: how many times the average was updated.
+        share: the weight of the newest value, None where all values have the same.
     """
+
+    share: float | None = None
 
     def __init__(self, module: Module) -> None:
         self.module = module
@@ -29,7 +34,7 @@ class WeightAverage:
 
     def newest_share(self) -> float:
         """The weight of the newest value in the average after `count` updates, this one included."""
-        raise NotImplementedError
+        return 1 / self.count if self.share is None else self.share
 
     def _tensors(self) -> dict[str, Tensor]:
         return dict([*self.module.named_parameters(), *self.module.named_buffers()])
@@ -43,13 +48,33 @@ class WeightAverage:
         if self._swapped:
             raise MinigradError("the weights are the average now: leave the `applied` block before an update")
         self.count += 1
-        share = self.newest_share()
+        self._take(1.0 if self.count == 1 else self.newest_share())
+        for average, values in self._counts():
+            average[...] = values
+
+    def update_on_device(self, share: Array) -> None:
+        """As `update` with a share of the newest weights that is a float64 number on their device.
+
+        Where it is not finite nothing changes; `count` does not change at all.
+        """
+        self._take(share)
+        for average, values in self._counts():
+            xp = array_module(average)
+            xp.copyto(average, values, where=xp.isfinite(share))
+
+    def _take(self, share: float | Array) -> None:
+        """Take the present real numbers into their averages."""
+        pairs = [(self._averages[name], x.data) for name, x in self._tensors().items() if is_floating(x.dtype)]
+        for kind in dict.fromkeys((device_of(values), dtype_name(values.dtype)) for _, values in pairs):
+            alike = [pair for pair in pairs if (device_of(pair[1]), dtype_name(pair[1].dtype)) == kind]
+            averages, newest = zip(*alike, strict=True)
+            optimizer_steps.average(AverageProblem(kind[1]), averages, newest, share)
+
+    def _counts(self) -> Iterator[tuple[Array, Array]]:
+        """The averages, and the values, of what is not averaged."""
         for name, tensor in self._tensors().items():
-            average = self._averages[name]
-            if self.count == 1 or not is_floating(tensor.dtype):
-                average[...] = tensor.data
-            else:
-                average += share * (tensor.data - average)
+            if not is_floating(tensor.dtype):
+                yield self._averages[name], tensor.data
 
     @contextmanager
     def applied(self) -> Iterator[Module]:
@@ -97,9 +122,6 @@ class WeightAverage:
 class PolyakAverage(WeightAverage):
     """The plain mean of the weights after each update (Polyak and Juditsky, SIAM J. Control Optim. 30, 1992)."""
 
-    def newest_share(self) -> float:
-        return 1 / self.count
-
 
 class ExponentialMovingAverage(WeightAverage):
     """average = decay * average + (1 - decay) * weights; the first update takes the weights as they are.
@@ -116,7 +138,4 @@ class ExponentialMovingAverage(WeightAverage):
         if not 0 <= decay <= 1:
             raise MinigradError(f"ExponentialMovingAverage: decay must be from 0 to 1, got {decay!r}")
         super().__init__(module)
-        self.decay = decay
-
-    def newest_share(self) -> float:
-        return 1 - self.decay
+        self.decay, self.share = decay, 1 - decay

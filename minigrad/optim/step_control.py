@@ -18,45 +18,56 @@ from ..kernels.cuda.buffers import uploaded
 from ..kernels.errors import MinigradError
 from ..kernels.optimizer_steps import ControlProblem, SquaredNormProblem
 from ..tensor import Tensor
+from .averaging import WeightAverage
 from .optimizer import Optimizer
 
-SCALE, GOOD_STEPS, FACTOR, STOPPED = range(4)  # of `state`
+SCALE, GOOD_STEPS, FACTOR, STOPPED, AVERAGED, SHARE = range(6)  # of `state`
 
 
 class StepControl:
     """The steps of an optimiser whose parameters all lie on one GPU, or in the emulator.
 
     Args:
-        optimizer: whose parameters, options and learning rates these are. It hears of the steps taken, and of
-            the loss scale nobody does, when `read` is called.
+        optimizer: whose parameters, options and learning rates these are. It and the average hear of the steps
+            that were taken when `read` is called.
         max_norm: cut the norm of all gradients down to this.
         scale: what the loss is multiplied by before its backward pass.
         grows_after: double `scale` after so many steps in a row; 0 for a scale that never changes.
+        average: of the weights, to be updated after each step that is taken.
 
     Attributes:
-        state: (4,) float64 on the device: the loss scale, good steps since it changed, the factor of the gradients
-            of the last step (NaN: it was left out), and 1 from the first step on that was not finite.
+        state: (6,) float64 on the device: the loss scale, good steps since it changed, the factor of the gradients
+            of the last step (NaN: it was left out), 1 from the first step on that was not finite, how many updates
+            the average has seen, and the share of the last one.
     """
 
     def __init__(
-        self, optimizer: Optimizer, max_norm: float | None = None, scale: float = 1.0, grows_after: int = 0
+        self,
+        optimizer: Optimizer,
+        max_norm: float | None = None,
+        scale: float = 1.0,
+        grows_after: int = 0,
+        average: WeightAverage | None = None,
     ) -> None:
-        self.optimizer = optimizer
-        self.problem = ControlProblem(math.inf if max_norm is None else max_norm, grows_after)
+        self.optimizer, self.average = optimizer, average
+        self.problem = ControlProblem(
+            math.inf if max_norm is None else max_norm, grows_after, share=average.share if average else None
+        )
         parameters = optimizer.parameters()
         if {parameter.device for parameter in parameters} not in ({"cuda"}, {"emulated"}):
             raise MinigradError("StepControl: the parameters must lie on one device, cuda or emulated")
         xp = parameters[0].xp
         self.rates = xp.zeros(len(optimizer.param_groups), np.float64)
         self.steps = xp.zeros(len(parameters), np.int64)
-        self.state = xp.zeros(4, np.float64)
+        self.state = xp.zeros(6, np.float64)
         optimizer.make_state()
         self.write(scale)
 
     def write(self, scale: float, good_steps: int = 0) -> None:
-        """Go on from the optimiser's counts of steps and from this loss scale."""
+        """Go on from the counts of the optimiser and the average, and from this loss scale."""
         self.steps.set(np.array(self.optimizer.steps_taken(), np.int64))
-        self.state.set(np.array([scale, good_steps, 0.0, 0.0]))
+        averaged = self.average.count if self.average else 0
+        self.state.set(np.array([scale, good_steps, 0.0, 0.0, averaged, 0.0]))
         self.write_rates()
 
     def write_rates(self) -> None:
@@ -67,7 +78,9 @@ class StepControl:
     def read(self) -> tuple[float, int]:
         """Tell the optimiser how many steps were taken; gives the loss scale, and good steps since it changed."""
         self.optimizer.set_steps_taken(self.steps.get().tolist())
-        scale, good_steps, _, _ = self.state.get().tolist()
+        scale, good_steps, _, _, averaged, _ = self.state.get().tolist()
+        if self.average:
+            self.average.count = int(averaged)
         return scale, int(good_steps)
 
     @property
@@ -103,3 +116,5 @@ class StepControl:
             uploaded(moving, self.steps),
         )
         self.optimizer.step(self)
+        if self.average:
+            self.average.update_on_device(self.state[SHARE, ...])

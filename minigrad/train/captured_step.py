@@ -21,7 +21,7 @@ from minigrad.kernels.arrays import Array
 from minigrad.kernels.cuda.graph import Graph, GraphStream
 from minigrad.nn import Module
 from minigrad.nn.functional.losses import require_labels
-from minigrad.optim import Optimizer, StepControl
+from minigrad.optim import Optimizer, StepControl, WeightAverage
 from minigrad.optim.step_control import STOPPED
 from minigrad.random import Generator, default_generator
 from minigrad.tensor import Tensor
@@ -93,6 +93,7 @@ class CapturedStep:
         precision: what to compute in; see `TrainConfig`.
         clip_norm: cut the norm of all gradients down to this.
         loss_scale: scale the loss by this, and let it follow what the gradients do.
+        average: of the model's weights, updated after each step.
 
     Raises:
         MinigradError: if the parameters do not all lie on one such device.
@@ -106,11 +107,12 @@ class CapturedStep:
         precision: str = "float32",
         clip_norm: float | None = None,
         loss_scale: LossScale | None = None,
+        average: WeightAverage | None = None,
     ) -> None:
         self.model, self.objective, self.optimizer = model, objective, optimizer
         self.precision, self.loss_scale = precision, loss_scale
         grows_after = GROWS_AFTER if loss_scale else 0
-        self.control = StepControl(optimizer, clip_norm, grows_after=grows_after)
+        self.control = StepControl(optimizer, clip_norm, grows_after=grows_after, average=average)
         if loss_scale:
             self.control.write(loss_scale.factor, loss_scale.steps)
         xp = library(optimizer.parameters()[0].device)
@@ -165,7 +167,7 @@ class CapturedStep:
         return self._run(images, labels, upload=not self._batches)
 
     def settle(self) -> None:
-        """Tell the optimiser and the loss scale how far they have come; waits for the device."""
+        """Tell optimiser, loss scale and average how far they have come; waits for the device."""
         scale, good_steps = self.control.read()
         if self.loss_scale:
             self.loss_scale.factor, self.loss_scale.steps = scale, good_steps

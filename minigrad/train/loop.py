@@ -211,6 +211,7 @@ class Training:
                 self.config.precision,
                 self.config.clip_norm,
                 self.loss_scale,
+                self.average,
             )
         self.progress.begin(self.epoch + 1, len(self.train_loader), self.batch)
         since = time.perf_counter()
@@ -232,6 +233,7 @@ class Training:
                     self.save()
                 since = time.perf_counter()
             self._count_launched()
+            self._settle()
             self.tally.seconds += time.perf_counter() - since
 
     def _count(self, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -268,7 +270,7 @@ class Training:
         raise NonFiniteError(f"{found} {self._position()}: {cause}; {self._saved()}")
 
     def _settle(self) -> None:
-        """Have in the optimiser and in the loss scale what the GPU has counted."""
+        """Have in the optimiser, the loss scale and the average what the GPU has counted."""
         if self.captured is not None:
             self.captured.settle()
 
@@ -305,8 +307,7 @@ class Training:
     def _may_be_captured(self) -> bool:
         """Whether nothing in a step of this run has to wait for the GPU."""
         config = self.config
-        alone = self.world.world_size == 1 and self.average is None
-        return config.graph and self.device == "cuda" and alone and not config.detect_anomaly
+        return config.graph and self.device == "cuda" and self.world.world_size == 1 and not config.detect_anomaly
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return self.loss_scale.scaled(loss) if self.loss_scale else loss

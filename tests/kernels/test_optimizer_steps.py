@@ -19,6 +19,7 @@ from minigrad.kernels import optimizer_steps
 from minigrad.kernels.errors import KernelError, MinigradError
 from minigrad.kernels.optimizer_steps import (
     AdamProblem,
+    AverageProblem,
     ControlProblem,
     RmspropProblem,
     SgdProblem,
@@ -266,7 +267,7 @@ def decided(
     arrays = on_device_of(
         operation,
         variant,
-        [np.array(norm), np.array(loss), np.array(state), np.array([4, 4, 0]), np.array([1, 0, 1])],
+        [np.array(norm), np.array(loss), np.array(state, np.float64), np.array([4, 4, 0]), np.array([1, 0, 1])],
     )
     with use_kernels(optimizer_steps=variant):
         operation(problem, *arrays)
@@ -306,9 +307,42 @@ DECISIONS: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", DECISIONS)
 def test_every_variant_of_control_decides(operation: Any, variant: str, name: str) -> None:
     problem, norm, loss, before, after, steps = DECISIONS[name]
-    found, counts = decided(operation, variant, problem, norm, loss, before)
-    np.testing.assert_allclose(found, after, rtol=1e-15)  # a few roundings in float64
+    found, counts = decided(operation, variant, problem, norm, loss, [*before, 3, 0])
+    # Three weights have been averaged before; a mean, unless the problem says otherwise.
+    averaged = [4, 0.25] if steps is TAKEN else [3, NAN]
+    np.testing.assert_allclose(found, [*after, *averaged], rtol=1e-15)  # a few roundings in float64
     assert counts == steps
+
+
+@every_variant(optimizer_steps.control)
+@pytest.mark.parametrize(
+    ("share", "seen", "expected"), [(0.1, 0, 1.0), (0.1, 1, 0.1), (None, 0, 1.0), (0.0, 1, 0.0)]
+)
+def test_every_variant_of_control_shares(
+    operation: Any, variant: str, share: float | None, seen: int, expected: float
+) -> None:
+    problem = ControlProblem(share=share)
+    found, _ = decided(operation, variant, problem, 1.0, 1.0, [1, 0, 0, 0, seen, 0])
+    assert found[4:] == [seen + 1, expected]
+
+
+@every_variant(optimizer_steps.average)
+@pytest.mark.parametrize("layout", ["contiguous", "strided"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("share", [0.25, 1.0, np.array(0.25), np.array(1.0)])
+def test_every_variant_of_the_average(operation: Any, variant: str, layout: str, dtype: str, share: Any) -> None:
+    means, values = lists(0, 2, dtype, layout)
+    problem = AverageProblem(dtype)
+    assert_variant_matches_oracle(operation, variant, problem, (means, values, share), in_place=True)
+
+
+@every_variant(optimizer_steps.average)
+def test_an_average_hears_nothing_of_a_step_that_was_left_out(operation: Any, variant: str) -> None:
+    means, values = on_device_of(operation, variant, lists(0, 2, "float32", "contiguous"))
+    before = [np.array(mean) for mean in means]
+    with use_kernels(optimizer_steps=variant):
+        operation(AverageProblem(), means, values, *numbers(operation, variant, NAN))
+    np.testing.assert_equal([np.array(mean) for mean in means], before)
 
 
 @without_compiler
