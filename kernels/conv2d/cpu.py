@@ -6,12 +6,23 @@
 - `winograd`   3x3, stride 1: F(4x4, 3x3), where there are tiles enough to pay for the filter's transform.
 """
 
-from . import cpu_direct, cpu_direct_weights, cpu_im2col, cpu_pointwise, cpu_winograd, cpu_winograd_weights
+from . import (
+    cpu_direct,
+    cpu_direct_weights,
+    cpu_im2col,
+    cpu_matrix_tiles,
+    cpu_matrix_tiles_weights,
+    cpu_pointwise,
+    cpu_winograd,
+    cpu_winograd_weights,
+)
 
 __all__ = [
     "cpu_direct",
     "cpu_direct_weights",
     "cpu_im2col",
+    "cpu_matrix_tiles",
+    "cpu_matrix_tiles_weights",
     "cpu_pointwise",
     "cpu_winograd",
     "cpu_winograd_weights",

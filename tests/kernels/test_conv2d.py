@@ -34,6 +34,8 @@ EXACT = 1e-12
 TOLERANCES = {
     ("winograd", "float32"): 3e-5,
     ("winograd", "float64"): 1e-12,
+    # a product of halves leaves out 2^-18 of itself, typically, thrice: 4.5e-6 in all; a lost half would be 2e-3
+    ("matrix_tiles", "float32"): 1e-5,
     ("other", "float32"): 5e-6,
     ("other", "float64"): EXACT,
     # tf32 keeps 11 bits of both factors of a product, so each errs by up to 2^-11 + 2^-11.
@@ -143,6 +145,8 @@ def test_the_definition_is_pytorchs(problem: Conv2dProblem, seed: int) -> None:
 # tiles across images; the network's first layer
 @example(Conv2dProblem(11, 18, (4, 4), 20, (3, 3), padding=(1, 1)), "channels_last", True, 0)
 @example(Conv2dProblem(1, 3, (40, 37), 64, (7, 7), (2, 2), (3, 3)), "channels_last", True, 0)
+# more weights than positions: threads share out channels
+@example(Conv2dProblem(2, 40, (7, 7), 140, (3, 3), padding=(1, 1)), "channels_last", True, 0)
 def test_every_variant_is_the_definition(
     operation: Any, variant: str, problem: Conv2dProblem, layout: str, with_bias: bool, seed: int
 ) -> None:
@@ -200,7 +204,10 @@ def test_a_problem_without_meaning_is_refused(parameters: dict[str, Any], messag
 def test_a_compiled_variant_refuses_other_dtypes_with_the_reason(variant: str) -> None:
     problem = Conv2dProblem(1, 2, (4, 4), 3, (1, 1) if variant == "pointwise" else (3, 3), dtype="float16")
     x, weight = np.ones(problem.input_shape, np.float16), np.ones(problem.weight_shape, np.float16)
-    with use_kernels(conv2d_forward=variant), pytest.raises(KernelError, match="float32 and float64, not float16"):
+    with (
+        use_kernels(conv2d_forward=variant),
+        pytest.raises(KernelError, match=r"float32( and float64)?, not float16"),
+    ):
         conv2d.forward(problem, x, weight, None)
     assert conv2d.forward(problem, x, weight, None).dtype == np.float16
 
