@@ -7,8 +7,11 @@ A task takes a block of positions of the padded images (`plane.py`), splits what
 other (`cpu/matrix_tiles.py`): a tap is only another first row of the left factor. Bias and ReLU are applied when a
 block of sums goes to memory. The input gradient is the same over gy, with the filter turned by 180 degrees.
 
-The relative error of the norm is about 4e-6, where float32 products have 2e-7; sums are float32 in both. Where
-an input or a weight is not finite, `direct` computes everything once more: halves of infinity are NaN.
+The relative error of the norm is about 4e-6, where float32 products have 2e-7; sums are float32 in both. A
+network's gradients are linear in what comes back and keep such an error small: there this is the first choice. The
+forward decides which way each ReLU and each maximum goes, and a small error grows a hundredfold in a network's
+depth: there it runs only where asked for by name. Where an input or a weight is not finite, `direct` computes
+everything once more: halves of infinity are NaN.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ from .plane import (
 from .problem import Conv2dProblem
 
 BEST = 60  # the priority above all others
+BY_NAME = 1  # and below all others
 BLOCK_BYTES = 500_000  # of halves, so that they stay in the L2 cache with a panel of the filter
 ONE_THREAD = 8_000_000  # multiply-adds: about what waking another thread costs
 
@@ -67,9 +71,9 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return obstacle_to_plane(problem) or obstacle()
 
 
-def _priority(problem: Conv2dProblem, size: tuple[int, int]) -> int:
-    """Below Winograd's for 3x3 filters on images that its tiles of 4x4 fit: it is as fast there or faster."""
-    return 30 if problem.filter_size == (3, 3) and min(size) >= 20 else BEST
+def _priority(problem: Conv2dProblem) -> int:
+    """Of the input gradient: below Winograd's for 3x3 on images that its tiles of 4x4 fit, where it is as fast."""
+    return 30 if problem.filter_size == (3, 3) and min(problem.input_size) >= 20 else BEST
 
 
 def row_bytes_of(channels: int) -> int:
@@ -188,23 +192,19 @@ def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
     return y if _run(forward_plane(problem), channels_last(x), weight, strides, bias, y, relu) else None
 
 
-@forward.variant("matrix_tiles", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
+@forward.variant("matrix_tiles", device="cpu", priority=BY_NAME, refuses=refuses)
 def forward_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = _forward(problem, x, weight, bias, relu=False)
     return forward_direct(problem, x, weight, bias) if y is None else y
 
 
-@forward_relu.variant(
-    "matrix_tiles", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses
-)
+@forward_relu.variant("matrix_tiles", device="cpu", priority=BY_NAME, refuses=refuses)
 def forward_relu_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = _forward(problem, x, weight, bias, relu=True)
     return forward_relu_direct(problem, x, weight, bias) if y is None else y
 
 
-@input_gradient.variant(
-    "matrix_tiles", device="cpu", priority=lambda p: _priority(p, p.input_size), refuses=refuses
-)
+@input_gradient.variant("matrix_tiles", device="cpu", priority=_priority, refuses=refuses)
 def input_gradient_matrix_tiles(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     c, r, s = problem.weight_shape[1:]

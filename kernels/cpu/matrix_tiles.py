@@ -30,6 +30,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..arrays import Array
+from ..errors import KernelError
 from .buffers import empty
 from .jit import jit
 from .tasks import task_kernel
@@ -63,7 +64,14 @@ def obstacle() -> str | None:
 
 
 def configuration() -> np.ndarray:
-    """What the processor reads its tiles' shapes from: eight of 16 rows of 64 bytes, palette 1."""
+    """What the processor reads its tiles' shapes from: eight of 16 rows of 64 bytes, palette 1.
+
+    Raises:
+        KernelError: if this process cannot use them.
+    """
+    reason = obstacle()
+    if reason is not None:
+        raise KernelError(f"no product of matrix tiles: {reason}")
     table = np.zeros(64, np.uint8)
     table[0] = 1
     table[16:32].view(np.uint16)[:] = 64

@@ -108,6 +108,34 @@ def test_what_has_no_halves_is_computed_directly(operand: int, value: float) -> 
 
 
 @with_matrix_instructions
+@pytest.mark.parametrize("operand", ["x", "gy"])
+def test_a_first_layer_that_is_not_finite_is_computed_directly(operand: str) -> None:
+    problem = Conv2dProblem(2, 3, (13, 20), 17, (7, 7), stride=(2, 2), padding=(3, 3))
+    generator = np.random.default_rng(0)
+    arrays = {
+        "x": generator.standard_normal(problem.input_shape).astype(np.float32),
+        "gy": generator.standard_normal(problem.output_shape).astype(np.float32),
+    }
+    arrays[operand].reshape(-1)[-1] = np.inf
+    variants = conv2d.weight_gradient.variants
+    by_rows, directly = (variants[v].function(problem, *arrays.values()) for v in ("matrix_tile_rows", "direct"))
+    assert not np.isfinite(directly).all()
+    assert by_rows.tobytes() == directly.tobytes()
+
+
+@with_matrix_instructions
+def test_gradients_use_the_instructions_and_the_forward_keeps_float32() -> None:
+    """A small error in what decides a ReLU grows with a network's depth; one in a gradient does not."""
+    for operation, name in (
+        (conv2d.forward, "direct"),
+        (conv2d.forward_relu, "direct"),
+        (conv2d.input_gradient, "matrix_tiles"),
+        (conv2d.weight_gradient, "matrix_tiles"),
+    ):
+        assert operation.select(PROBLEM, "cpu").name == name
+
+
+@with_matrix_instructions
 @pytest.mark.parametrize("scale", [1e-15, 1e15])
 def test_products_by_halves_hold_their_accuracy_far_from_one(scale: float) -> None:
     x, weight, _ = random_operands(scale)
