@@ -18,6 +18,7 @@ from minigrad.kernels import optimizer_steps
 from minigrad.kernels.errors import ShapeError
 from minigrad.kernels.optimizer_steps import (
     AdamProblem,
+    AverageProblem,
     ControlProblem,
     RmspropProblem,
     SgdProblem,
@@ -82,6 +83,11 @@ class StepControl(OnParameters, ControlProblem):
 
 
 @dataclass(frozen=True)
+class AverageOfWeights(OnParameters, AverageProblem):
+    """An update of the averages of all parameters."""
+
+
+@dataclass(frozen=True)
 class GradientNorm(OnParameters, SquaredNormProblem):
     """The squared norm of all gradients."""
 
@@ -142,10 +148,15 @@ def _draw_control(problem: StepControl, generator: Generator) -> Arguments:
     return {
         "norm": np.array(generator.uniform(1.0, 100.0)),
         "loss": np.array(generator.uniform(0.5, 5.0)),
-        "state": np.array([2.0 ** number(generator, 0, 2), number(generator, 0, 3), 1.0, 0.0]),
+        "state": np.array([2.0 ** number(generator, 0, 2), number(generator, 0, 3), 1.0, 0.0, 3.0, 1.0]),
         "steps": generator.integers(0, 9, count),
         "moving": generator.integers(0, 2, count),
     }
+
+
+def _draw_average(problem: AverageOfWeights, generator: Generator) -> Arguments:
+    share = float(generator.uniform(0.1, 0.9))
+    return {"averages": _normals(problem, generator), "values": _normals(problem, generator), "share": share}
 
 
 def _changed(names: str) -> Callable[[Any], Outputs]:
@@ -249,6 +260,11 @@ def _torch_rmsprop(torch: Any, p: RmspropStep, a: Arguments) -> Call:
     return step
 
 
+def _torch_average(torch: Any, p: AverageOfWeights, a: Arguments) -> Call:
+    averages, values = list(a["averages"]), list(a["values"])
+    return lambda: torch._foreach_lerp_(averages, values, a["share"])
+
+
 def _torch_norm(torch: Any, p: GradientNorm, a: Arguments) -> Call:
     return lambda: torch.nn.utils.get_total_norm(a["gradients"])
 
@@ -324,11 +340,25 @@ CONTRACTS = (
         torch=_torch_norm,
     ),
     _step(
+        optimizer_steps.average,
+        problem=AverageOfWeights,
+        inputs="averages values share",
+        draw=_draw_average,
+        outputs=_changed("averages"),
+        work=lambda problem: 3 * problem.elements,
+        odd=lambda generator: AverageOfWeights(parameters=_odd_shapes(generator)),
+        changes=("averages",),
+        contiguous=("averages", "values"),
+        lists=("averages", "values"),
+        stand_ins=_of_model(average=AverageOfWeights),
+        torch=_torch_average,
+    ),
+    _step(
         optimizer_steps.control,
         problem=StepControl,
         inputs="norm loss state steps moving",
         draw=_draw_control,
-        outputs=lambda problem: {"state": ((4,), "float64"), "steps": ((len(problem.shapes),), "int64")},
+        outputs=lambda problem: {"state": ((6,), "float64"), "steps": ((len(problem.shapes),), "int64")},
         work=lambda problem: 4 + len(problem.shapes),
         odd=_odd_control,
         changes=("state", "steps"),
