@@ -19,6 +19,7 @@ import numpy as np
 from ..arrays import Array, is_channels_last
 
 SMALLEST_POOLED = 1 << 16  # bytes; below this malloc is as fast
+ALIGNMENT = 64  # bytes of a cache line, and of the widest vector: none lies across two lines
 LARGEST_WASTE = 1.25  # a block may be this much larger than what was asked for
 
 
@@ -37,7 +38,9 @@ class BlockPool:
             self._sizes.pop(position)
             return self._blocks.pop(position)
         self.bytes_held += size
-        return np.empty(size, np.uint8)
+        block = np.empty(size + ALIGNMENT, np.uint8)
+        start = -block.ctypes.data % ALIGNMENT
+        return block[start : start + size]
 
     def give(self, block: np.ndarray) -> None:
         """Put a block back."""

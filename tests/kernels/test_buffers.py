@@ -41,6 +41,11 @@ def test_memory_is_used_again_once_the_last_view_is_gone() -> None:
     assert address(empty((LARGE,), np.float32)) == first
 
 
+def test_no_vector_lies_across_two_lines_of_the_cache() -> None:
+    arrays = [empty((LARGE + 4 * i,), np.uint8) for i in range(20)]
+    assert {address(array) % 64 for array in arrays} == {0}
+
+
 def test_two_living_arrays_never_share_memory() -> None:
     generator = np.random.default_rng(0)
     living: list[tuple[int, np.ndarray]] = []
