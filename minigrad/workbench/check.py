@@ -149,6 +149,7 @@ def call(function: Callable[..., Any], case: Case, number: int) -> tuple[list[An
     arguments = case.sets[number]
     changes = case.contract.changes
     given = {name: arrays_in(value) for name, value in arguments.items() if name not in changes}
+    case.restore(number)
     before = {name: [on_host(array).copy() for array in arrays] for name, arrays in given.items()}
     try:
         with poisoned_memory(case):

@@ -24,7 +24,8 @@ pointer. Where an argument is a tuple of arrays (concat's), the kernel is launch
 and the result begins where that part goes. What an operation changes in place (accumulate_add_to) is an argument,
 and no result.
 
-Expressions are Python's, on the numbers of the problem (`names_of`; `names` and `parts` of its contract), with ceil_div, min and max.
+Expressions are Python's, on the numbers of the problem (`names_of`; `names` and `parts` of its contract), with
+ceil_div, min and max.
 """
 
 from __future__ import annotations

@@ -5,58 +5,33 @@ from __future__ import annotations
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minigrad.kernels import batch_norm, conv2d, pool2d
+from claims.attacks import Kernel, assert_wrong, benched
+from minigrad.kernels import conv2d, pool2d
 from minigrad.kernels.conv2d import Conv2dProblem
 from minigrad.kernels.pool2d import Pool2dProblem
 from minigrad.workbench.layers import Layer
 from minigrad.workbench.roofline import Ceilings
-from minigrad.workbench.rows import Row
 from minigrad.workbench.session import Session, Settings
 
 PROBLEM = Conv2dProblem(2, 5, (9, 7), 6, (3, 3), padding=(1, 1))
 right = conv2d.forward.variants["reference"].function
-Kernel = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True)
-def restored_variants() -> Iterator[None]:
-    """What a test registers is gone after it."""
-    operations = conv2d.forward, conv2d.forward_relu, pool2d.max_forward, batch_norm.forward_training
-    before = [dict(operation.variants) for operation in operations]
-    yield
-    for operation, variants in zip(operations, before, strict=True):
-        operation.variants = variants
-        operation._selected.clear()
-
-
-def benched(kernel: Kernel, operation: Any = conv2d.forward, problem: Any = PROBLEM) -> Row:
-    """The row of a kernel on one small problem."""
-    operation.variant("attack", device="cpu")(kernel)
-    settings = Settings(variants=("attack",), seconds=0.0, odd=0, with_pytorch=False)
-    session = Session(settings, Ceilings(1e10, 1e11))
-    ((row,),) = session.measure([Layer(operation.name, problem)])
-    return row
+pytestmark = pytest.mark.usefixtures("restored_variants")
 
 
 def assert_caught(kernel: Kernel, *phrases: str, operation: Any = conv2d.forward, problem: Any = PROBLEM) -> None:
-    """The row is wrong, says why and on which problem, and has no time."""
-    row = benched(kernel, operation, problem)
-    assert row.verdict == "wrong"
-    assert row.median_ms is None
-    assert row.roofline is None
-    assert str(problem) in row.reason
-    missing = [phrase for phrase in phrases if phrase not in row.reason]
-    assert not missing, f"{missing} are not in: {row.reason}"
+    """A kernel is found to be wrong."""
+    assert_wrong(benched(kernel, operation, problem), problem, *phrases)
 
 
 def test_an_honest_kernel_gets_a_time() -> None:
-    row = benched(right)
+    row = benched(right, conv2d.forward, PROBLEM)
     assert (row.verdict, row.reason) == ("right", "")
     assert row.median_ms is not None
     assert row.median_ms > 0
