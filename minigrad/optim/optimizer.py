@@ -177,6 +177,10 @@ class Optimizer:
             for parameter in group["params"]:
                 self._with_arrays(next(numbers), parameter, group)
 
+    def kept_arrays(self) -> list[Array]:
+        """The arrays that are kept, of all parameters that have some."""
+        return [value for state in self._state.values() for name, value in state.items() if name != "step"]
+
     def steps_taken(self) -> list[int]:
         """How many steps each parameter has made, by its number."""
         return [self._state.get(number, {"step": 0})["step"] for number in range(len(self.parameters()))]

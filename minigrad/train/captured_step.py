@@ -19,6 +19,7 @@ import numpy as np
 from minigrad.device import library
 from minigrad.kernels.arrays import Array
 from minigrad.kernels.cuda.graph import Graph, GraphStream
+from minigrad.kernels.errors import MinigradError
 from minigrad.nn import Module
 from minigrad.nn.functional.losses import require_labels
 from minigrad.optim import Optimizer, StepControl, WeightAverage
@@ -123,6 +124,8 @@ class CapturedStep:
             (generator, xp.zeros((), np.uint64)) for generator in generators if isinstance(generator, Generator)
         ]
         self._seeds = self._present_seeds()
+        self._tensors = list(dict.fromkeys([*optimizer.parameters(), *model.parameters(), *model.buffers()]))
+        self._memory = self._present_memory()
         self._batches: dict[Any, _Batch] = {}
         self._classes: int | None = None
 
@@ -131,12 +134,18 @@ class CapturedStep:
 
         Raises:
             ShapeError: if a label is no class.
+            MinigradError: if arrays of the model or the optimiser were replaced since this step was made for them.
         """
         if self._classes is not None:
             require_labels(labels, self._classes)
         return self._run(images, labels, upload=True)
 
     def _run(self, images: np.ndarray, labels: np.ndarray, upload: bool) -> Outcome:
+        if any(now is not then for now, then in zip(self._present_memory(), self._memory, strict=True)):
+            raise MinigradError(
+                "arrays of the model or the optimiser were replaced by others (by Module.to, a load_state_dict or "
+                "an assignment to data), and a captured step works on those that it was made for: make a new one"
+            )
         if images.ndim == 4:
             images = images.transpose(0, 2, 3, 1)
         with self.stream, self.stream.own_memory():
@@ -160,6 +169,8 @@ class CapturedStep:
                 batch.graph.launch()
             outcome = batch.outcome(self.control.state)
         self._classes = outcome.classes
+        for tensor in self._tensors:
+            tensor.note_change("a captured training step")
         return outcome
 
     def repeat(self, images: np.ndarray, labels: np.ndarray) -> Outcome:
@@ -180,6 +191,10 @@ class CapturedStep:
         if key not in self._batches:
             self._batches[key] = _Batch(self.stream, images, labels)
         return self._batches[key]
+
+    def _present_memory(self) -> list[Array]:
+        """All arrays that outlive a step."""
+        return [*(tensor.data for tensor in self._tensors), *self.optimizer.kept_arrays()]
 
     def _present_seeds(self) -> list[int]:
         return [generator.seed for generator, _ in self._generators]

@@ -245,6 +245,30 @@ def test_what_needs_a_number_on_the_host_cannot_be_captured(device: str) -> None
         step(images, labels)
 
 
+def test_memory_that_was_replaced_is_noticed(device: str) -> None:
+    model = Exploding().to(device)
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    step = CapturedStep(model, cross_entropy, optimizer)
+    (images, labels), *_ = batches(4)
+    step(images, labels)
+    model.load_state_dict(model.state_dict())  # in place
+    assert step(images, labels).is_finite
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(MinigradError, match=r"were replaced by others .*make a new one"):
+        step(images, labels)
+
+
+def test_a_tape_that_read_the_weights_before_a_step_has_no_right_gradient(device: str) -> None:
+    model = Exploding().to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
+    (images, labels), *_ = batches(4)
+    for _ in range(3):
+        y = (model.fc.weight * model.fc.weight).sum()
+        step(images, labels)
+        with pytest.raises(mg.GraphError, match="was changed in place by"):
+            y.backward()
+
+
 def test_on_the_cpu_there_are_no_graphs() -> None:
     model = Exploding()
     with pytest.raises(MinigradError, match="cuda or emulated"):
