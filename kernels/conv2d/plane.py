@@ -13,7 +13,7 @@ from ..cpu.jit import jit
 from .problem import Conv2dProblem
 
 # images; height and width of the source and of the target; filter's height and width; padding
-Plane = tuple[int, int, int, int, int, int, int, int, int]
+Plane = tuple[int, ...]
 
 
 def obstacle_to_plane(problem: Conv2dProblem) -> str | None:

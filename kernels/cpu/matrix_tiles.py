@@ -35,7 +35,7 @@ from .buffers import empty
 from .jit import jit
 from .tasks import task_kernel
 from .two_bfloat16 import LANES, split_spread_pairs
-from .vectors import Vectors, word, word_at
+from .vectors import Vectors, intrinsic_function, word, word_at
 
 ROWS, COLUMNS, DEPTH = 32, 32, 32  # of a block
 TILE_BYTES = 1024
@@ -205,7 +205,7 @@ def aligned(address):  # type: ignore[no-untyped-def]
     return (address + 63) & ~63
 
 
-@intrinsic
+@intrinsic_function
 def finish_row(typing, sums, bias, relu, target, columns):  # type: ignore[no-untyped-def]
     """Write the first `columns` of a row of sums, plus `bias`, at least 0 where `relu`, to address `target`."""
 

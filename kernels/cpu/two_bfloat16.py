@@ -19,9 +19,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
-from .vectors import WORD, word
+from .vectors import WORD, intrinsic_function, word
 
 LANES = 16
 _BITS = ir.IntType(32)
@@ -115,7 +114,7 @@ class _Halves:
         return self.builder.zext(self.not_finite, WORD)
 
 
-@intrinsic
+@intrinsic_function
 def split(typing, source, lanes, high, low):  # type: ignore[no-untyped-def]
     """Split the `lanes` numbers at address `source`; sixteen halves go to each target, zeros past the last."""
 
@@ -131,7 +130,7 @@ def split(typing, source, lanes, high, low):  # type: ignore[no-untyped-def]
 
 
 def _pairs(gather: bool) -> Any:
-    @intrinsic
+    @intrinsic_function
     def split_pairs(typing, first, first_lanes, second, second_lanes, step, high, low):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
             first, first_lanes, second, second_lanes, step, high, low = arguments
@@ -157,7 +156,7 @@ def _pairs(gather: bool) -> Any:
 split_pairs, split_spread_pairs = _pairs(gather=False), _pairs(gather=True)
 
 
-@intrinsic
+@intrinsic_function
 def split_transposed(typing, rows, offset, lanes, high, low, target_step):  # type: ignore[no-untyped-def]
     """Split 16 rows into 16 columns: number c of row r becomes half r of the row at `high` + c * `target_step`.
 

@@ -25,7 +25,7 @@ WORD = ir.IntType(64)
 _LANE = ir.IntType(32)
 
 
-def _function(definition: Callable[..., Any]) -> Callable[..., Any]:
+def intrinsic_function(definition: Callable[..., Any]) -> Callable[..., Any]:
     """Numba's `intrinsic`, with the type that compiled code sees: no typing context."""
     function: Callable[..., Any] = intrinsic(definition)
     return function
@@ -106,7 +106,7 @@ class Vectors:
         return self.builder.shuffle_vector(first, empty, everywhere)
 
 
-@_function
+@intrinsic_function
 def word_at(typing, address):  # type: ignore[no-untyped-def]
     """The int64 at `address`."""
 
@@ -116,7 +116,7 @@ def word_at(typing, address):  # type: ignore[no-untyped-def]
     return types.intp(types.intp), generate
 
 
-@_function
+@intrinsic_function
 def copy_spread(typing, like, source, step, target, lanes):  # type: ignore[no-untyped-def]
     """Write a vector to address `target`: element i from `source` + i * `step` bytes, zero from `lanes` on."""
 
@@ -129,7 +129,7 @@ def copy_spread(typing, like, source, step, target, lanes):  # type: ignore[no-u
     return types.void(like, *[types.intp] * 4), generate
 
 
-@_function
+@intrinsic_function
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
     """Ask for the cache line at `address`; an address outside of any array does no harm."""
 

@@ -77,5 +77,6 @@ def folded(units: Sequence[Layers]) -> tuple[Tensor, Tensor]:
 
 
 def _foldable(conv: Conv2d, norm: BatchNorm2d) -> Foldable:
-    numbers = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    return Foldable(*[None if t is None else t.data for t in numbers], norm.eps)
+    tensors = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    arrays: list[Any] = [None if tensor is None else tensor.data for tensor in tensors]
+    return Foldable(*arrays, norm.eps)
