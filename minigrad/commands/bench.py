@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigrad.kernels.errors import MinigradError
+from minigrad.train.atomic_file import PARTIAL_SUFFIX
 from minigrad.train.config import ConfigError
 
 from .arguments import add_debug
@@ -164,6 +165,8 @@ def _require(arguments: argparse.Namespace) -> None:
         path = getattr(arguments, name)
         if path is not None and not path.parent.is_dir():
             raise ConfigError(f"--{name}: there is no folder {path.parent}")
+        if path is not None:
+            _require_writable(name, path)
     if arguments.plot is not None and arguments.plot.suffix not in (".png", ".svg"):
         raise ConfigError(f"--plot {arguments.plot}: a picture ends in .png or .svg")
     for name in ("plot", "autotune"):
@@ -171,6 +174,18 @@ def _require(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} needs times, and on --device emulated there are none")
     if arguments.autotune and arguments.variants:
         raise ConfigError("--autotune looks for the fastest of all variants: leave --variants out")
+
+
+def _require_writable(option: str, path: Path) -> None:
+    """Refuse a file that cannot be written before time is spent on what goes there."""
+    if path.is_dir():
+        raise ConfigError(f"--{option} {path}: it is a folder")
+    probe = path.with_name(path.name + PARTIAL_SUFFIX)
+    try:
+        probe.open("ab").close()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"--{option} {path}: {error.strerror}") from error
 
 
 def _contracts(targets: list[str]) -> list[Contract]:

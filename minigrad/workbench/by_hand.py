@@ -10,7 +10,7 @@ from minigrad.kernels.errors import MinigradError
 
 from .contracts import CONTRACTS
 
-PROBLEMS = {contract.problem.__name__: contract.problem for contract in CONTRACTS.values()}
+PROBLEMS = {contract.problem.__name__: contract for contract in CONTRACTS.values()}
 
 
 def parse_problem(text: str) -> Any:
@@ -25,7 +25,11 @@ def parse_problem(text: str) -> Any:
             raise ValueError(f"it must begin with one of {', '.join(PROBLEMS)} and a parenthesis")
         values = [_literal(value) for value in call.args]
         named = {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
-        return PROBLEMS[call.func.id](*values, **named)
+        contract = PROBLEMS[call.func.id]
+        problem = contract.problem(*values, **named)
+        hash(problem)
+        contract.describe(problem)  # which fails where a field is no shape
+        return problem
     except MinigradError:
         raise
     except (SyntaxError, ValueError, TypeError) as error:

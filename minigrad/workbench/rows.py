@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,13 @@ def _row(content: dict[str, Any]) -> Row:
         for name, value in content.items()
         if name in known
     }
+    missing = [
+        item.name
+        for item in fields(Row)
+        if item.default is MISSING and item.default_factory is MISSING and item.name not in values
+    ]
+    if missing:
+        raise ValueError(f"a row of it has no {missing[0]}")
     return Row(**values)
 
 

@@ -25,6 +25,7 @@ def timed(factor: float) -> Row:
     return replace(ROW, median_ms=factor, p20_ms=0.9 * factor, p80_ms=1.1 * factor)
 
 
+EMPTY_ROW = '{"format": "minigrad bench 1", "rows": [{}], "environment": {}, "settings": {}, "ceilings": {}}'
 WRONG = replace(ROW, verdict="wrong", reason="y[0] is 1", median_ms=None, p20_ms=None, p80_ms=None)
 
 
@@ -68,7 +69,7 @@ def test_files_without_a_common_row(minigrad: Run, tmp_path: Path) -> None:
     assert_fails(minigrad("bench", "compare", "old.json", "new.json"), "no row in common")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "minigrad bench 0"}', "not json"])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": "minigrad bench 0"}', "not json", EMPTY_ROW])
 def test_a_file_that_is_not_ours(minigrad: Run, tmp_path: Path, text: str) -> None:
     (tmp_path / "old.json").write_text(text)
     write(tmp_path / "new.json", ROW)
