@@ -77,6 +77,10 @@ def folded(units: Sequence[Layers]) -> tuple[Tensor, Tensor]:
 
 
 def _foldable(conv: Conv2d, norm: BatchNorm2d) -> Foldable:
-    tensors = (conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    arrays: list[Any] = [None if tensor is None else tensor.data for tensor in tensors]
-    return Foldable(*arrays, norm.eps)
+    def array(tensor: Tensor | None) -> Any:
+        return None if tensor is None else tensor.data
+
+    return Foldable(
+        array(conv.weight), array(conv.bias), array(norm.weight), array(norm.bias),
+        array(norm.running_mean), array(norm.running_var), norm.eps,
+    )  # fmt: skip
