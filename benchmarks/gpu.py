@@ -36,6 +36,18 @@ from xml.etree import ElementTree
 
 from minigrad.workbench.environment import environment
 
+# What the layers part measures, at fewer images than training has: arguments are drawn on the host.
+LAYERS = (
+    *("--dtype", "bfloat16", "--batch", "64", "--seconds", "0.05", "--operations"),
+    *("conv2d_forward", "conv2d_input_gradient", "conv2d_weight_gradient"),
+    *("batch_norm_forward_training", "batch_norm_backward_training"),
+    *("max_pool2d_forward", "max_pool2d_input_gradient", "concat"),
+)
+# The program whose kernels are counted.
+COUNTED = (
+    *(sys.executable, "-m", "benchmarks.layers", "--device", "cuda", "--dtype", "bfloat16", "--batch", "32"),
+    "--without-torch",
+)
 ROOT = Path(__file__).parents[1]
 UNHURRIED = 5  # how much longer parts may take in the emulator, which nobody pays for by the second
 GRACE = 10  # seconds to write down what there is, after an interruption
@@ -56,8 +68,10 @@ def parts(options: argparse.Namespace) -> list[Part]:
     out, python = options.out, [sys.executable, "-m"]
     where = ["--device", options.device, *(["--tiny"] if options.tiny else [])]
 
-    def program(name: str, limit: float) -> Part:
-        return Part(name, limit, [*python, f"benchmarks.gpu_{name}", *where, "--json", str(out / f"{name}.json")])
+    def program(name: str, limit: float, module: str, *more: str) -> Part:
+        return Part(
+            name, limit, [*python, f"benchmarks.{module}", *where, "--json", str(out / f"{name}.json"), *more]
+        )
 
     tests = [*python, "pytest", "-m", "gpu", "-q", "-rfE", "--maxfail=50", f"--junitxml={out / 'tests.xml'}"]
     if options.device == "emulated":
@@ -73,9 +87,9 @@ def parts(options: argparse.Namespace) -> list[Part]:
             ]  # most of the time goes to NVRTC, one thread a kernel
     return [
         Part("tests", 200, tests, extra),
-        program("parity", 110),
-        program("training", 150),
-        program("layers", 90),
+        program("parity", 110, "gpu_parity"),
+        program("training", 150, "gpu_training"),
+        program("layers", 90, "layers", *LAYERS),
         Part("counters", 40, counters()),
     ]
 
@@ -85,7 +99,7 @@ def counters() -> list[str]:
     return [
         *("ncu", "--clock-control", "none", "--section", "SpeedOfLight", "--section", "Occupancy"),
         *("--kernel-name", "regex:forward|gradient|gemm", "--launch-count", "12"),
-        *(sys.executable, "-m", "benchmarks.gpu_layers", "--batch", "32", "--kernels", "conv2d"),
+        *COUNTED,
     ]
 
 
@@ -136,7 +150,7 @@ def stamp(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         RuntimeError: if the device is not there; with the words that say why.
     """
-    command = [sys.executable, "-m", "benchmarks.gpu_clock", options.device]
+    command = [sys.executable, "-m", "benchmarks.gpu_stamp", options.device]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no words")
@@ -154,7 +168,11 @@ def summary(out: Path, results: dict[str, Any]) -> str:
     for name, state in results["parts"].items():
         found = FOUND[name](out) if state["status"] != "skipped" else state["why"]
         lines.append(f"| {name} | {state['status']} | {state['seconds']} | {found} |")
-    lines += ["", "Counters of one kernel: `" + " ".join(counters()[1:-7]) + " PROGRAM` after `ncu`.", ""]
+    lines += [
+        "",
+        "Counters of one kernel: `" + " ".join(counters()[1 : -len(COUNTED)]) + " PROGRAM` after `ncu`.",
+        "",
+    ]
     lines += ["```json", json.dumps(env, indent=1), "```", ""]
     return "\n".join(lines)
 
@@ -185,8 +203,8 @@ def _training(out: Path) -> str:
 
 def _layers(out: Path) -> str:
     rows = json.loads((out / "layers.json").read_text())["rows"]
-    failed = sum("failed" in row for row in rows)
-    return f"{len(rows)} shapes, {failed} failed"
+    ours = [row for row in rows if row["verdict"] != "yardstick"]
+    return f"{len(ours)} shapes, {sum(row['verdict'] != 'right' for row in ours)} wrong"
 
 
 def _safely(read: Any) -> Any:

@@ -44,6 +44,8 @@ class Settings:
         tolerance: relative norm of the error that is allowed; None for that of the dtype.
         with_pytorch: time PyTorch, too, where it is installed.
         hopeless: how many times as long as the fastest a variant may take in the first two rounds to be timed on.
+        checked_images: a batch of so many is compared with the oracle in place of the layer's, which is then only
+            timed; quicker by far where batches are large. 0: all of them, while they are timed, too.
     """
 
     device: str = "cpu"
@@ -56,6 +58,7 @@ class Settings:
     tolerance: float | None = None
     with_pytorch: bool = True
     hopeless: float = math.inf
+    checked_images: int = 0
 
 
 class Session:
@@ -176,39 +179,56 @@ class Session:
         if not able:
             return refusals
         self.progress(f"{layer.name}: the oracle")
-        case = Case(contract, problem, device, self._generator(contract.operation.name, problem))
+        checked, case = self._cases(contract, problem, able)
         blank = replace(blank, work=contract.work(problem), bytes_moved=case.bytes_moved)
         rows, runners = [], []
         for variant in able:
             self.progress(f"{layer.name}: checking {variant.name}")
-            row = self._checked(replace(blank, variant=variant.name), variant, case)
+            row = self._checked(replace(blank, variant=variant.name), variant, checked)
             if row.verdict == "right" and variant.name in faulty:
                 row = replace(row, reason="not timed, because it is wrong on odd shapes")
             elif row.verdict == "right":
                 runners.append(_runner(variant, case, self._tolerance(variant)))
             rows.append(row)
         if self.ceilings is not None:
-            rows = self._timed(rows, runners, able, case, layer.name)
+            rows = self._timed(rows, runners, able, checked, case, layer.name)
         return rows + refusals
+
+    def _cases(self, contract: Contract, problem: Any, able: Sequence[Variant]) -> tuple[Case, Case]:
+        """What variants are checked on and what they are timed on: the same, or the first is of fewer images."""
+        device, few = self.settings.device, contract.at_batch(problem, self.settings.checked_images)
+        generator = self._generator(contract.operation.name, problem)
+        alone = self.settings.checked_images == 0 or self.ceilings is None or few == problem
+        if alone or any(variant.obstacle(few, device) is not None for variant in able):
+            case = Case(contract, problem, device, generator)
+            return case, case
+        return Case(contract, few, device, generator), Case(contract, problem, device, generator, judged=False)
 
     def _checked(self, row: Row, variant: Variant, case: Case) -> Row:
         with counted_launches() as launches:
             try:
                 errors = check(variant.function, case, self._tolerance(variant))
             except WrongError as error:
-                return replace(row, verdict="wrong", reason=f"on {row.problem}: {error}")
+                return replace(row, verdict="wrong", reason=f"on {case.problem}: {error}")
         row = _with_errors(row, errors)
         if row.device != "emulated":
             return row
         calls = 3  # that `check` makes
         self.progress(f"{row.layer}: counting {variant.name}")
+        case.restore(0)
         with counted() as counts:
             variant.function(case.problem, *case.sets[0].values())
         found = asdict(total(counts)) if counts else {}
         return replace(row, launches=tuple(launches[: len(launches) // calls]), counts=found)
 
     def _timed(
-        self, rows: list[Row], runners: list[Runner], able: Sequence[Variant], case: Case, name: str
+        self,
+        rows: list[Row],
+        runners: list[Runner],
+        able: Sequence[Variant],
+        checked: Case,
+        case: Case,
+        name: str,
     ) -> list[Row]:
         """The rows with times, and one for PyTorch; what is wrong while it is timed, or after, has no time."""
         assert self._clock is not None
@@ -225,7 +245,7 @@ class Session:
             if variant is None or runner.failed or runner.given_up:
                 continue
             try:
-                check(variant.function, case, self._tolerance(variant))
+                check(variant.function, checked, self._tolerance(variant))
             except WrongError as error:
                 runner.failed = f"after it was timed: {error}"
         by_name = {runner.name: runner for runner in runners}

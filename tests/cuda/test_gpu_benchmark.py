@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu, gpu_layers
-from benchmarks.gpu_clock import Ceilings, Clock
+from benchmarks import gpu, layers
 from claims.variants import without_compiler
 from minigrad.device import obstacle
 from minigrad.kernels import concat
+from minigrad.kernels.concat import ConcatProblem
 
 TINY = ["--device", "emulated", "--tiny"]
 
@@ -36,9 +37,9 @@ def test_every_part_runs_in_the_emulator_and_claims_no_time(tmp_path: Path, capf
     summary = (tmp_path / "summary.md").read_text()
     assert "nothing here was timed, and nothing ran on a GPU" in summary
     assert "images/s" not in summary
-    layers = json.loads((tmp_path / "layers.json").read_text())["rows"]
-    assert {row["kernel"].split()[0] for row in layers} == {"conv2d", "batch", "max", "concat"}
-    assert all(row["error"] <= 1e-5 and row["ours"]["median_ms"] is None for row in layers)
+    rows = json.loads((tmp_path / "layers.json").read_text())["rows"]
+    assert {row["operation"].split("_")[0] for row in rows} == {"conv2d", "batch", "max", "concat"}
+    assert all((row["verdict"], row["median_ms"]) == ("right", None) for row in rows)
     assert (
         json.loads((tmp_path / "parity.json").read_text())["float32"]["minigrad float32"]["worst"]["losses"] < 1e-2
     )
@@ -77,26 +78,18 @@ def test_without_a_gpu_one_line_says_what_is_missing(tmp_path: Path, capsys: Any
 
 
 @without_compiler
-def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
-    right = type(concat.forward).__call__
+def test_a_wrong_kernel_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
+    chosen = concat.forward.select(ConcatProblem(((1, 2, 3, 3), (1, 2, 3, 3)), 1), "emulated").name
+    variant = concat.forward.variants[chosen]
 
-    def wrong(operation: Any, problem: Any, *arrays: Any) -> Any:
-        return right(operation, problem, *arrays) + np.float32(operation.name == "concat")
+    def wrong(*arguments: Any) -> Any:
+        return variant.function(*arguments) + np.float32(1)
 
-    monkeypatch.setattr(type(concat.forward), "__call__", wrong)
-    arguments = [*TINY, "--kernels", "concat", "--json", str(tmp_path / "rows.json")]
-    assert gpu_layers.main(arguments) == 1
+    monkeypatch.setitem(concat.forward.variants, chosen, replace(variant, function=wrong))
+    concat.forward._selected.clear()
+    arguments = [*TINY, "--operations", "concat", "--json", str(tmp_path / "rows.json")]
+    assert layers.main(arguments) == 1
+    concat.forward._selected.clear()
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert all("beside PyTorch is above" in row["failed"] and "ours" not in row for row in rows)
-
-
-def test_shares_are_of_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.gpu_clock import Timing
-
-    case = gpu_layers.Case("k", "l", 1, "v", lambda: 0, lambda: 0, moved=3 * 10**9, work=2 * 10**12)
-    clock = Clock("cpu")
-    monkeypatch.setattr(gpu_layers, "error_of", lambda case: 0.0)
-    monkeypatch.setattr(clock, "time", lambda *functions: [Timing(2.0, 1.0, 3.0, 9), Timing(3.0, 1.0, 3.0, 9)])
-    row = gpu_layers.measure(case, clock, Ceilings(3e12, 4e15), 1e-3)
-    expected = {"ratio": 1.5, "gb_per_s": 1500, "tflops": 1000, "share_of_copy": 0.5, "share_of_product": 0.25}
-    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert {row["verdict"] for row in rows} == {"wrong"}
+    assert f"{len(rows)} rows are wrong" in capsys.readouterr().err

@@ -127,6 +127,22 @@ def test_a_hopeless_variant_is_timed_no_further(clock: Clock) -> None:
     assert (hopeless.rounds, hopeless.median_ms, hopeless.standing) == (1, pytest.approx(900), "")
 
 
+def test_with_few_images_to_check_all_are_timed_and_the_share_of_the_roofline_is_theirs(clock: Clock) -> None:
+    batches = []
+
+    def seen(problem: Any, *arrays: Any) -> Any:
+        batches.append(problem.batch)
+        return right(problem, *arrays)
+
+    plant(clock, "seen", 0.25, kernel=seen)
+    settings = Settings(variants=("seen",), seconds=0, odd=0, with_pytorch=False, checked_images=1)
+    ((row,),) = Session(settings, Ceilings(1e10, 1e11), clock=clock).measure([LAYER])
+    assert (row.verdict, row.problem, row.median_ms) == ("right", str(PROBLEM), pytest.approx(250))
+    assert batches == [1] * 3 + [2] * 6 + [1] * 3  # checked, timed, checked again
+    assert row.work == 2 * PROBLEM.multiply_adds
+    assert row.roofline == pytest.approx(max(row.work / 1e11, row.bytes_moved / 1e10) / 0.25)
+
+
 def test_what_is_known_need_not_be_measured_again(clock: Clock, path: Path) -> None:
     other = Layer("conv2d_forward", Conv2dProblem(1, 5, (9, 7), 6, (3, 3)))
     threads = mg.get_num_threads()
