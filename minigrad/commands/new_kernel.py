@@ -12,6 +12,7 @@ from minigrad.train.config import ConfigError
 
 from .arguments import add_debug
 
+OF_INCEPTION = ("conv2d", "max_pool2d", "batch_norm", "concat")
 SUFFIXES = {"cuda": ".cu", "numba": ".py"}
 
 
@@ -55,6 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise MinigradError(f"{path} exists; name another file by --out") from None
     device = " --device emulated" if arguments.language == "cuda" else ""
     print(
-        f"{path}: try it by\n  minigrad bench {arguments.operation} --kernel {path}{device} --layers inception5b"
+        f"{path}: try it by\n  minigrad bench {arguments.operation} --kernel {path}{device}{few(arguments.operation)}"
     )
     return 0
+
+
+def few(operation: str) -> str:
+    """The option that leaves the layers of one small module, of operations with many layers."""
+    return " --layers inception5b" if operation.startswith(OF_INCEPTION) else ""

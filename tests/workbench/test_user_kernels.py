@@ -76,6 +76,17 @@ def test_templates_are_there_for_both_languages() -> None:
     assert templates(".cu") == templates(".py") == OPS
 
 
+def test_the_command_that_a_person_is_told_finds_layers() -> None:
+    from minigrad.commands.new_kernel import few
+    from minigrad.workbench.contracts import CONTRACTS
+    from minigrad.workbench.layers import layers_for
+
+    layers = layers_for([CONTRACTS[name] for name in OPS], "googlenet", 2, 32, "float32")
+    told = {name: few(name).removeprefix(" --layers ") for name in OPS}
+    found = {layer.operation for layer in layers if told[layer.operation] in f"{layer.name} {layer.paths}"}
+    assert sorted(found) == OPS
+
+
 def test_a_template_has_the_name_that_is_asked_for(minigrad: Run, tmp_path: Path) -> None:
     assert minigrad("new-kernel", "conv2d_forward", "--language", "cuda", "--name", "tiled").status == 0
     assert "name:      tiled\n" in (tmp_path / "tiled.cu").read_text()
