@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from minigrad.models import GoogLeNet, loss
 from minigrad.train.captured_step import CapturedStep
 from minigrad.train.loss_scaling import LossScale
 from minigrad.train.precision import computing_in
+from minigrad.workbench.timing import Timing
 
 GRAPH, OURS, EAGER, COMPILED = "minigrad graph", "minigrad", "PyTorch eager", "torch.compile"
 CLASSES, LEARNING_RATE, MOMENTUM = 1000, 0.01, 0.9
@@ -117,14 +117,13 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         losses.append(step())
         torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
-    ordered = sorted(seconds)
-    median = statistics.median(seconds)
+    timing = Timing(tuple(seconds))
     row = {
         "contender": name,
-        "images_per_second": options.batch / median,
-        "median_ms": 1e3 * median,
-        "p20_ms": 1e3 * ordered[len(ordered) // 5],
-        "p80_ms": 1e3 * ordered[-1 - len(ordered) // 5],
+        "images_per_second": options.batch / timing.median,
+        "median_ms": 1e3 * timing.median,
+        "p20_ms": 1e3 * timing.quantile(0.2),
+        "p80_ms": 1e3 * timing.quantile(0.8),
         "first_step_s": first,
         "memory_gib": _memory(ours) / 2**30,
         "first_loss": losses[0],
