@@ -55,9 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     except FileExistsError:
         raise MinigradError(f"{path} exists; name another file by --out") from None
     device = " --device emulated" if arguments.language == "cuda" else ""
-    print(
-        f"{path}: try it by\n  minigrad bench {arguments.operation} --kernel {path}{device}{few(arguments.operation)}"
-    )
+    options = f"--kernel {path}{device}{few(arguments.operation)}"
+    print(f"{path}: try it by\n  minigrad bench {arguments.operation} {options}")
     return 0
 
 
