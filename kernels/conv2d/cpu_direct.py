@@ -18,6 +18,7 @@ from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
+from ..cpu.moments import KEPT, add_moments, joined_moments
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import (
     FROM_INITIAL,
@@ -32,13 +33,18 @@ from ..cpu.tile import (
     panels_of,
 )
 from ..cpu.vectors import VECTOR_BYTES
-from . import forward, forward_relu, input_gradient
+from . import forward, forward_relu, forward_statistics, input_gradient
 from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
 from .problem import Conv2dProblem
+from .reference import refuses_empty
 
 CHUNK_TILES = 16  # tiles of pixels that share a panel of the filter while it is in the L1 cache
 ONE_THREAD = 4_000_000  # multiply-adds, some 60 microseconds: about what waking another thread costs
 SMALL_MAP = 64  # pixels of an image up to which tiles run across images, so that whole taps fall outside
+
+
+def refuses_statistics(problem: Conv2dProblem) -> str | None:
+    return refuses_empty(problem) or refuses_other_than_floats(problem)
 
 
 @task_kernel
@@ -133,7 +139,7 @@ def _list_tile(  # type: ignore[no-untyped-def]
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels,
-    bias, has_bias, relu, zeros, y, scratch, edges, counts, row_tasks, column_tasks,
+    bias, has_bias, relu, zeros, y, scratch, edges, counts, row_tasks, column_tasks, moments,
 ):  # fmt: skip
     taps = geometry[4] * geometry[5]
     pixels = images * geometry[2] * geometry[3]
@@ -168,6 +174,14 @@ def _convolve(  # type: ignore[no-untyped-def]
                 bias.ctypes.data + group * columns * size, relu, c_lists.ctypes.data, group * columns * size,
                 ahead,
             )  # fmt: skip
+        if moments.size > 0:
+            vectors = (columns + lanes - 1) // lanes
+            first_column = vectors * first_panel // panels * lanes
+            last_column = y_row if last_panel == panels else vectors * last_panel // panels * lanes
+            written = min(count * TILE_ROWS, pixels - begin * TILE_ROWS)
+            for index in range(written):
+                c_lists[index] = (c_lists[index] - y.ctypes.data) // size
+            add_moments(y, c_lists, written, first_column, last_column, moments[task])
 
 
 def _run(
@@ -180,8 +194,9 @@ def _run(
     groups: int,
     run: int = 1,
     relu: bool = False,
-) -> Array:
-    """Gather `source` into `y`, `run` pixels a tap.
+    with_moments: bool = False,
+) -> np.ndarray:
+    """Gather `source` into `y`, `run` pixels a tap; the moments of y (`cpu/moments.py`), if they are wanted.
 
     `strides` are those of the flat weight: start, group, tap, source channel, target channel. Where `run` is
     more than one, source channels come last in it, else the taps.
@@ -189,7 +204,7 @@ def _run(
     flat, row = pixel_rows(source)
     images, k, height, width = y.shape
     if y.size == 0:
-        return y
+        return np.zeros((0, KEPT, k))
     depth, columns, taps = source.shape[1] // groups * run, k // groups, geometry[4] * geometry[5]
     work = images * k * height * width * taps * depth
     threads, lanes = get_num_threads() if work > ONE_THREAD else 1, VECTOR_BYTES // flat.itemsize
@@ -213,35 +228,52 @@ def _run(
     scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
     edges = empty((tasks * CHUNK_TILES * taps * TILE_ROWS * depth if run > 1 else 0,), y.dtype)
     counts = np.empty(tasks * CHUNK_TILES, np.int64)
+    moments = np.zeros((tasks if with_moments else 0, KEPT, k))
     _convolve(
         tasks, geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
         packed if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
         np.zeros(max(depth, source.shape[1]), y.dtype), pixel_rows(y)[0], scratch, edges, counts,
-        row_tasks, column_tasks,
+        row_tasks, column_tasks, moments,
     )  # fmt: skip
-    return y
+    return moments
 
 
 @forward.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=False)
+    return _forward(problem, x, weight, bias)[0]
+
+
+@forward_statistics.variant("direct", device="cpu", priority=20, refuses=refuses_statistics)
+def forward_statistics_direct(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    y, moments = _forward(problem, x, weight, bias, with_moments=True)
+    return y, *joined_moments(moments, problem.dtype)
 
 
 @forward_relu.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
 def forward_relu_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=True)
+    return _forward(problem, x, weight, bias, relu=True)[0]
 
 
-def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+def _forward(
+    problem: Conv2dProblem,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    relu: bool = False,
+    with_moments: bool = False,
+) -> tuple[Array, np.ndarray]:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
     geometry, x = forward_geometry(problem), channels_last(x)
     if joins_row(problem, pixel_rows(x)[1], VECTOR_BYTES // y.itemsize):
         geometry = (*geometry[:5], 1, *geometry[6:])
-        return _run(geometry, x, weight, (0, 0, s * c, 1, r * s * c), bias, y, 1, s, relu)
+        strides = (0, 0, s * c, 1, r * s * c)
+        return y, _run(geometry, x, weight, strides, bias, y, 1, s, relu, with_moments)
     strides = (0, k // problem.groups * c * r * s, 1, r * s, c * r * s)
-    return _run(geometry, x, weight, strides, bias, y, problem.groups, 1, relu)
+    return y, _run(geometry, x, weight, strides, bias, y, problem.groups, 1, relu, with_moments)
 
 
 @input_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
@@ -249,4 +281,5 @@ def input_gradient_direct(problem: Conv2dProblem, gy: Array, weight: Array) -> A
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = problem.weight_shape
     strides = (r * s - 1, k // problem.groups * c * r * s, -1, c * r * s, r * s)
-    return _run(transposed_geometry(problem), channels_last(gy), weight, strides, None, gx, problem.groups)
+    _run(transposed_geometry(problem), channels_last(gy), weight, strides, None, gx, problem.groups)
+    return gx

@@ -20,11 +20,13 @@ from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
+from ..cpu.moments import KEPT, add_moments, joined_moments
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
 from ..cpu.vectors import VECTOR_BYTES, copy_spread
-from . import forward, forward_relu, input_gradient
+from . import forward, forward_relu, forward_statistics, input_gradient
 from .problem import Conv2dProblem
+from .reference import refuses_empty
 from .winograd_transforms import (
     INPUT_TILE,
     OUTPUT_TILE,
@@ -97,7 +99,7 @@ def _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists):  # type: 
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias,
-    relu, zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block,
+    relu, zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block, moments,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
@@ -157,6 +159,11 @@ def _convolve(  # type: ignore[no-untyped-def]
                     for k in range(columns):
                         value = y[start + k] + bias[k]
                         y[start + k] = floor if value < floor else value
+        if moments.size > 0:
+            for index in range(count * OUTPUTS):
+                start = (targets[index] - y.ctypes.data) // size
+                targets[index] = start if targets[index] != junk.ctypes.data else -1
+            add_moments(y, targets, count * OUTPUTS, 0, columns, moments[task])
 
 
 def _run(
@@ -167,10 +174,14 @@ def _run(
     bias: Array | None,
     y: Array,
     relu: bool = False,
-) -> Array:
-    """Convolve `source` into `y`; `strides` of the flat weight: start, tap, source channel, target channel."""
+    with_moments: bool = False,
+) -> np.ndarray:
+    """Convolve `source` into `y`; the moments of y (`cpu/moments.py`), if they are wanted.
+
+    `strides` are those of the flat weight: start, tap, source channel, target channel.
+    """
     if y.size == 0:
-        return y
+        return np.zeros((0, KEPT, y.shape[1]))
     source = channels_last(source)
     flat, row = pixel_rows(source)
     (images, columns, p, q), (depth, height, width) = y.shape, source.shape[1:]
@@ -198,34 +209,56 @@ def _run(
     block = rows * TILE_ROWS
     buffer_size = rows * unit_bytes // flat.itemsize
     lists_size = POSITIONS * rows * (LIST_WORDS + TILE_ROWS) + block * OUTPUTS + POSITIONS
+    moments = np.zeros((tasks if with_moments else 0, KEPT, columns))
     _convolve(
         tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
         np.zeros(columns, y.dtype) if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
         np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), pixel_rows(y)[0],
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
-        np.ones(POSITIONS * rows, np.int64), block,
+        np.ones(POSITIONS * rows, np.int64), block, moments,
     )  # fmt: skip
-    return y
+    return moments
 
 
 @forward.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
 def forward_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=False)
+    return _forward(problem, x, weight, bias)[0]
+
+
+@forward_statistics.variant(
+    "winograd",
+    device="cpu",
+    priority=lambda p: _priority(p, p.output_size),
+    refuses=lambda p: refuses_empty(p) or refuses(p),
+)
+def forward_statistics_winograd(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    y, moments = _forward(problem, x, weight, bias, with_moments=True)
+    return y, *joined_moments(moments, problem.dtype)
 
 
 @forward_relu.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
 def forward_relu_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=True)
+    return _forward(problem, x, weight, bias, relu=True)[0]
 
 
-def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+def _forward(
+    problem: Conv2dProblem,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    relu: bool = False,
+    with_moments: bool = False,
+) -> tuple[Array, np.ndarray]:
     y = empty_channels_last(problem.output_shape, problem.dtype)
     c = problem.in_channels
-    return _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y, relu)
+    return y, _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y, relu, with_moments)
 
 
 @input_gradient.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.input_size), refuses=refuses)
 def input_gradient_winograd(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     (top, left), c = problem.padding, problem.in_channels
-    return _run(gy, (2 - top, 2 - left), weight, (8, -1, 9 * c, 9), None, gx)
+    _run(gy, (2 - top, 2 - left), weight, (8, -1, 9 * c, 9), None, gx)
+    return gx

@@ -23,6 +23,7 @@ from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem
 from minigrad.kernels.cpu import frozen
 from minigrad.kernels.cpu.frozen import freeze
+from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
 from minigrad.kernels.errors import KernelError, ShapeError
 from minigrad.kernels.registry import use_kernels
 
@@ -155,6 +156,37 @@ def test_every_variant_is_the_definition(
     arguments = arguments_of(operation, operands(problem, seed, layout), with_bias)
     tolerance = TOLERANCES.get((variant, problem.dtype), TOLERANCES["other", problem.dtype])
     assert_variant_matches_oracle(operation, variant, problem, arguments, tolerance)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("variant", ["direct", "winograd"])
+@given(problem=problems().filter(lambda problem: problem.batch > 0), seed=st.integers(0, 999))
+@example(Conv2dProblem(3, 33, (30, 29), 65, (3, 3), padding=(1, 1)), 0)
+@example(Conv2dProblem(11, 18, (4, 4), 20, (3, 3), padding=(1, 1)), 0)  # tiles across images
+@example(Conv2dProblem(1, 3, (40, 37), 64, (7, 7), (2, 2), (3, 3)), 0)
+@example(Conv2dProblem(1, 20, (6, 5), 200, (1, 1)), 0)  # threads share out the columns
+def test_statistics_are_those_of_what_was_written(
+    variant: str, threads: int, problem: Conv2dProblem, seed: int
+) -> None:
+    """Also where channels are far from zero."""
+    statistics, forward = (op.variants[variant] for op in (conv2d.forward_statistics, conv2d.forward))
+    if forward.obstacle(problem, "cpu") is not None:
+        return  # its words are the subject of another test
+    arrays = operands(problem, seed)
+    arguments = arrays["x"], arrays["weight"], 100 * arrays["bias"]
+    before = get_num_threads()
+    set_num_threads(min(threads, before))
+    try:
+        y, mean, variance = statistics.function(problem, *arguments)
+        assert y.tobytes() == forward.function(problem, *arguments).tobytes()
+    finally:
+        set_num_threads(before)
+    wide = y.astype(np.float64)
+    assert mean.dtype == variance.dtype == problem.dtype
+    # Sums are float64, results are rounded once. A variance of 1 beside a mean of 100 loses four digits.
+    exact = 1e-14 if problem.dtype == "float64" else 1e-7
+    np.testing.assert_allclose(mean, wide.mean((0, 2, 3)), rtol=exact, atol=exact)
+    np.testing.assert_allclose(variance, wide.var((0, 2, 3)), rtol=exact, atol=max(exact, 1e-12))
 
 
 @every_convolution
