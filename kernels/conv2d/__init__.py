@@ -8,7 +8,7 @@
     forward_relu(problem, x, weight, bias)     -> max(0, y), in the same pass over memory; NaN stays NaN
     input_gradient(problem, gy, weight)        -> gx       gy (N,K,P,Q); x outside of the image counts as zero
     forward_statistics(problem, x, weight, bias) -> y, mean, variance: those of each channel of y over N, P and Q
-                                                  (biased, (K,), float64 for float64 and else float32)
+                                                  (biased, (K,), float64 for float64, else float32 or wider)
     weight_gradient(problem, x, gy)            -> gweight  (K,C/groups,R,S), C-contiguous
 
 Activations may have any strides; results of the CPU and CUDA variants lie channels-last. The CUDA variants of the

@@ -4,7 +4,7 @@
 - `pointwise`  1x1, stride 1: BLAS right on the activations, no copy;
 - `direct`     any convolution: our own products on rows that lie anywhere in memory (`cpu/tile.py`), no copy;
 - `winograd`   3x3, stride 1: F(4x4, 3x3), where there are tiles enough to pay for the filter's transform;
-- `matrix_tiles`, `matrix_tile_rows`  stride 1, or few channels: matrix instructions, for gradients above all.
+- `matrix_tiles`, `matrix_tile_rows`  stride 1, or few channels: matrix instructions, for weight gradients.
 """
 
 from . import (

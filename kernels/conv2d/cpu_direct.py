@@ -249,7 +249,7 @@ def forward_statistics_direct(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array]:
     y, moments = _forward(problem, x, weight, bias, with_moments=True)
-    return y, *joined_moments(moments, problem.dtype)
+    return y, *joined_moments(moments)
 
 
 @forward_relu.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)

@@ -32,7 +32,7 @@ from ..cpu.tasks import task_kernel
 from ..cpu.two_bfloat16 import LANES, split_pairs, split_transposed
 from . import weight_gradient
 from .cpu_direct_weights import weight_gradient_direct
-from .cpu_matrix_tiles import BEST
+from .cpu_matrix_tiles_weights import BEST
 from .problem import Conv2dProblem
 
 BLOCK_ROWS = 8  # of gy; what they see of x stays in the L2 cache with them

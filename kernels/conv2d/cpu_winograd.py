@@ -235,7 +235,7 @@ def forward_statistics_winograd(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array]:
     y, moments = _forward(problem, x, weight, bias, with_moments=True)
-    return y, *joined_moments(moments, problem.dtype)
+    return y, *joined_moments(moments)
 
 
 @forward_relu.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)

@@ -2,8 +2,8 @@
 
 A tile register holds 16 rows of 64 bytes. One instruction multiplies a tile of 16x32 bfloat16 by one of 32x16 and
 adds the 16x16 float32 products to a third: sixteen times the arithmetic of AVX-512's float32. `product` uses
-three of them where float32 needs one (`two_bfloat16.py` says why), on a block of 2x2 tiles of sums, so that each
-tile that is loaded serves two or four products.
+four of them where float32 needs one (`two_bfloat16.py` says why), on a block of 2x2 tiles of sums, so that each
+tile that is loaded serves two or four products. The smallest products come first.
 
     the left factor    rows of bfloat16, anywhere with a fixed distance; 32 of the depth are 64 bytes of a row.
                        The rows of `low` lie as those of `high`, `low_offset` bytes later
@@ -146,16 +146,22 @@ def product(  # type: ignore[no-untyped-def]
             _load_lower(upper + low_offset + half_rows, row_bytes)
             _lower_left()
             _lower_right()
+            _load_left(panel + 2 * part_bytes, 64)
+            _upper_left()
+            _lower_left()
+            _load_right(panel + 3 * part_bytes, 64)
+            _upper_right()
+            _lower_right()
             _load_upper(upper, row_bytes)
             _upper_left()
             _upper_right()
             _load_lower(upper + half_rows, row_bytes)
             _lower_left()
             _lower_right()
-            _load_left(panel + 2 * part_bytes, 64)
+            _load_left(panel, 64)
             _upper_left()
             _lower_left()
-            _load_right(panel + 3 * part_bytes, 64)
+            _load_right(panel + part_bytes, 64)
             _upper_right()
             _lower_right()
             upper += 2 * DEPTH
@@ -186,11 +192,14 @@ def narrow_product(  # type: ignore[no-untyped-def]
             _upper_left()
             _load_lower(upper + low_offset + half_rows, row_bytes)
             _lower_left()
+            _load_left(panel + 2 * part_bytes, 64)
+            _upper_left()
+            _lower_left()
             _load_upper(upper, row_bytes)
             _upper_left()
             _load_lower(upper + half_rows, row_bytes)
             _lower_left()
-            _load_left(panel + 2 * part_bytes, 64)
+            _load_left(panel, 64)
             _upper_left()
             _lower_left()
             upper += 2 * DEPTH

@@ -52,12 +52,12 @@ def add_moments(y, starts, count, first, last, moments):  # type: ignore[no-unty
             squares[c] += d0 * d0
 
 
-def joined_moments(moments: np.ndarray, dtype: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance from the numbers (tasks, 4, channels) of all tasks."""
+def joined_moments(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance from the numbers (tasks, 4, channels) of all tasks, in float64."""
     count, first, total, squares = moments.transpose(1, 0, 2)
     shift = total / np.maximum(count, 1)
     means, everything = first + shift, count.sum(0)
     mean = (count * means).sum(0) / everything
     deviation = means - mean
     variance = (squares - total * shift + count * deviation * deviation).sum(0) / everything
-    return mean.astype(dtype), np.maximum(variance, 0).astype(dtype)
+    return mean, np.maximum(variance, 0)

@@ -2,8 +2,8 @@
 
     x = high + low + rest,    high = bfloat16(x),  low = bfloat16(x - high),  |rest| <= 2^-17 |x|
 
-so that x * y = high_x * high_y + high_x * low_y + low_x * high_y, up to 2^-15 of it and typically 2^-18 (Henry,
-Tang and Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations",
+so that x * y is the sum of four products of halves, up to 2^-16 of it and typically 3.5e-6 (Henry, Tang and
+Heinecke, "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations",
 arXiv 1904.06376). The sums stay in float32. What is not finite has no such halves: each function here returns
 whether it met that, so that the caller can compute it in another way.
 

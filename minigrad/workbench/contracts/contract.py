@@ -54,6 +54,7 @@ class Contract:
         optional: the arguments that may be None; they are, on a model's layers.
         contiguous: the arguments that lie C-contiguous in training, those of four axes, too.
         may_share: whether results may be views of the arguments.
+        may_be_float64: the results that may be more precise than `outputs` says.
         traced: `traced(function, inputs)`: the problems that a Function of the tape, applied to `inputs`, makes.
         stand_ins: `stand_ins(model, batch, size)`: problems by name, where a model's forward pass shows none.
         at_batch: `at_batch(problem, batch)`: the same problem for so many images.
@@ -76,6 +77,7 @@ class Contract:
     optional: tuple[str, ...] = ()
     contiguous: tuple[str, ...] = ()
     may_share: bool = False
+    may_be_float64: tuple[str, ...] = ()
     traced: Traced = lambda function, inputs: ()
     stand_ins: Callable[[str, int, int], Mapping[str, Any]] = lambda model, batch, size: {}
     at_batch: Callable[[Any, int], Any] = first_axis

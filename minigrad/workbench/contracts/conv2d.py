@@ -131,7 +131,13 @@ _forward = functools.partial(
 CONTRACTS = (
     _forward(conv2d.forward, torch=_torch_forward),
     _forward(conv2d.forward_relu, torch=_torch_relu),
-    _forward(conv2d.forward_statistics, outputs=_statistics, work=_statistics_work, torch=_torch_statistics),
+    _forward(
+        conv2d.forward_statistics,
+        outputs=_statistics,
+        work=_statistics_work,
+        torch=_torch_statistics,
+        may_be_float64=("mean", "variance"),
+    ),
     _convolution(
         conv2d.input_gradient,
         inputs="gy weight",
