@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Hashable, Mapping
 from contextlib import ContextDecorator
@@ -32,7 +33,7 @@ from typing import Any, TypeVar
 
 from .arrays import device_of
 from .cpu.jit import get_num_threads, thread_listeners
-from .errors import KernelError
+from .errors import KernelError, MinigradError
 from .tuned import Choice as Measured
 from .tuned import Tuned, default_path, load
 
@@ -42,6 +43,7 @@ Choice = tuple[str, ...]
 
 OPERATIONS: dict[str, Operation] = {}
 ENVIRONMENT_VARIABLE = "MINIGRAD_KERNELS"
+DEVICES = ("cpu", "cuda", "any")
 AUTO, UNTUNED = "auto", "untuned"  # in the place of a variant's name: the default choice, with and without tuning
 
 
@@ -74,10 +76,24 @@ class Variant:
         return self.device in ("any", "cuda" if device == "emulated" else device)
 
     def obstacle(self, problem: Hashable, device: str) -> str | None:
-        """Why this variant cannot run `problem` on `device`, or None."""
+        """Why this variant cannot run `problem` on `device`, or None.
+
+        Raises:
+            KernelError: if `refuses` fails, or gives True or False in the place of a reason; with file and line.
+        """
         if not self.runs_on(device):
             return f"it runs on {self.device}, the arrays are on {device}"
-        return self.refuses(problem)
+        try:
+            reason = self.refuses(problem)
+        except MinigradError:
+            raise
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            words = f"{type(error).__name__}: {error}"
+            raise KernelError(f"{frame.filename}, line {frame.lineno}: `refuses` raises {words}") from error
+        if isinstance(reason, bool):
+            raise KernelError(f"variant {self.name!r}: `refuses` gives a reason or None, not {reason}")
+        return reason
 
 
 class Operation:
@@ -104,6 +120,9 @@ class Operation:
         """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any"."""
 
         def register(function: Implementation) -> Implementation:
+            if device not in DEVICES:
+                known = ", ".join(DEVICES)
+                raise KernelError(f"{self.name}: the device of variant {name!r} is one of {known}; not {device!r}")
             if name in (AUTO, UNTUNED) or name in self.variants:
                 raise KernelError(f"{self.name}: the variant name {name!r} is taken")
             self.variants[name] = Variant(name, device, function, refuses, priority)

@@ -16,7 +16,7 @@ from minigrad.train.atomic_file import PARTIAL_SUFFIX
 from minigrad.train.config import ConfigError
 
 from .arguments import add_debug
-from .user_kernels import add_kernel, load_named
+from .user_kernels import add_kernel, load_named, require_measured
 
 if TYPE_CHECKING:
     from minigrad.workbench.autotune import Tuner
@@ -108,6 +108,12 @@ def compare(arguments: argparse.Namespace) -> int:
     for difference in compare.differences(old, new):
         print(f"note: the two were measured differently, {difference}")
     print(compare.summary(comparisons, page()))
+    for name, other, missing in (
+        (*arguments.targets[1:], compare.only_in(old, new)),
+        (*arguments.targets[:0:-1], compare.only_in(new, old)),
+    ):
+        if missing:
+            print(f"note: {missing} rows of {name} are not in {other}")
     worse = [c for c in comparisons if c.is_regression]
     if worse:
         first = worse[0]
@@ -132,7 +138,12 @@ def measure(arguments: argparse.Namespace) -> int:
     threads = apply_settings("", arguments.threads)
     library(arguments.device)
     contracts = _contracts(arguments.targets)
-    load_named(arguments.kernel)
+    names = [contract.operation.name for contract in contracts]
+    require_measured(load_named(arguments.kernel), names, arguments.device)
+    if arguments.autotune and not any(contract.tunable for contract in contracts):
+        raise ConfigError(
+            f"--autotune: training asks for {', '.join(names)} without the sizes, so that no choice can be kept"
+        )
     layers = _layers(arguments, contracts)
     settings = Settings(
         arguments.device, arguments.dtype, tuple(arguments.variants), arguments.seconds, arguments.warm,
@@ -210,6 +221,10 @@ def _layers(arguments: argparse.Namespace, contracts: list[Contract]) -> list[La
             for problem in problems
             if isinstance(problem, c.problem)
         ]
+        for contract, problem in ((c, p) for c in contracts for p in problems if isinstance(p, c.problem)):
+            reason = contract.unfit(problem)
+            if reason is not None:
+                raise ConfigError(f"--problem: {contract.operation.name}: {reason}")
         if not found:
             raise ConfigError(
                 f"--problem: {' and '.join(arguments.targets)} takes no {type(problems[0]).__name__}"

@@ -16,6 +16,7 @@ from minigrad.kernels.registry import OPERATIONS, UNTUNED, tuned, use_kernels, u
 from minigrad.kernels.tuned import Choice, load, merged, without_own
 from minigrad.train.atomic_file import write_atomically
 
+from .contracts import CONTRACTS
 from .layers import Layer
 from .rows import Row
 from .session import REFERENCE
@@ -49,7 +50,7 @@ class Tuner:
     """Picks and keeps the best variant of each layer as its rows come in.
 
     Args:
-        layers: what is measured.
+        layers: what is measured; choices are kept of those whose operations are `tunable`.
         threads: of the CPU kernels.
         path: the file that keeps the choices; written after each layer, so that an interrupted run loses nothing.
 
@@ -60,7 +61,9 @@ class Tuner:
     def __init__(self, layers: Iterable[Layer], threads: int, path: Path) -> None:
         self.threads, self.path = threads, path
         self.choices: list[Choice] = []
-        self._layers = {(layer.operation, str(layer.problem)): layer for layer in layers}
+        self._layers = {
+            (layer.operation, str(layer.problem)): layer for layer in layers if CONTRACTS[layer.operation].tunable
+        }
 
     def note(self, rows: Sequence[Row]) -> None:
         """Take in the rows of one layer; those of odd shapes say nothing about speed.

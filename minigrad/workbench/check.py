@@ -212,9 +212,12 @@ def told(error: Exception, function: Callable[..., Any]) -> str:
     if isinstance(error, MinigradError):
         return words
     frames = list(traceback.extract_tb(error.__traceback__))
-    own = getattr(getattr(function, "__code__", None), "co_filename", "")
-    frames = [frame for frame in frames if frame.filename == own] or frames
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    code = getattr(function, "__code__", None)
+    own = [frame.lineno for frame in frames if code and frame.filename == code.co_filename]
+    if code and (own or len(frames) == 1):  # a call that does not fit its parameters never gets into it
+        place = f" ({code.co_filename}, line {own[-1] if own else code.co_firstlineno})"
+    else:
+        place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"it raises {type(error).__name__}: {words}{place}"
 
 

@@ -51,6 +51,11 @@ def compare(old: Report, new: Report, threshold: float = THRESHOLD) -> list[Comp
     return found
 
 
+def only_in(one: Report, other: Report) -> int:
+    """How many rows of one run, PyTorch's aside, the other does not have."""
+    return len({row.key for row in one.rows if row.verdict != "yardstick"} - {row.key for row in other.rows})
+
+
 def _word(old: Row, new: Row, threshold: float) -> str:
     if "wrong" in (old.verdict, new.verdict):
         return "SAME" if old.verdict == new.verdict else "WRONG" if new.verdict == "wrong" else "RIGHT"

@@ -88,7 +88,8 @@ def traced_layers(model: str, batch: int, size: int, dtype: str) -> list[Layer]:
 def layers_of(network: Module, batch: int, size: int, dtype: str) -> list[Layer]:
     """Every distinct problem of a training step of a network, in the order in which the network comes to it.
 
-    A copy of it really runs, forward, on two images, by the fastest CPU kernels; then the batch is put right.
+    A copy of it really runs, forward, on two images, by the fastest CPU kernels; then the batch is put right, and
+    what no training can run with that many images is left out.
 
     Args:
         batch, size: images, and their height and width.
@@ -106,10 +107,11 @@ def layers_of(network: Module, batch: int, size: int, dtype: str) -> list[Layer]
             models.loss(outputs, zeros(TRACED_IMAGES, "int64"))
     finally:
         default_generator.load_state_dict(random)
-    return [
+    layers = [
         Layer(name, replace(CONTRACTS[name].at_batch(problem, batch), dtype=dtype), tuple(paths))
         for (name, problem), paths in recorder.paths.items()
     ]
+    return [layer for layer in layers if CONTRACTS[layer.operation].unfit(layer.problem) is None]
 
 
 def layers_for(contracts: Sequence[Contract], model: str, batch: int, size: int, dtype: str) -> list[Layer]:

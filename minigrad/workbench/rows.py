@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -92,14 +93,23 @@ class Report:
         return replace(self, rows=tuple(rows))
 
 
+def _finite(content: Any) -> Any:
+    """`content` with None for infinite numbers and NaN, which JSON does not have."""
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def save(report: Report, path: Path) -> None:
     """Write a report as JSON, at once or not at all.
 
     Raises:
         MinigradError: if the file cannot be written.
     """
-    content = {"format": FORMAT, **asdict(report)}
-    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
+    content = _finite({"format": FORMAT, **asdict(report)})
+    write_atomically(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _row(content: dict[str, Any]) -> Row:

@@ -64,7 +64,7 @@ def _run(path: Path) -> None:
         specification.loader.exec_module(module)
     except SyntaxError as error:
         raise KernelError(f"{path}, line {error.lineno}: {error.msg}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
         place = f"{path}, line {lines[-1]}" if lines else f"{path}"
         raise KernelError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error

@@ -219,6 +219,7 @@ def test_an_interrupted_run_has_kept_the_layers_that_it_measured(
     ("arguments", "words"),
     [
         (("bench", "conv2d_forward", "--autotune", "--device", "emulated"), "--autotune needs times"),
+        (("bench", "sgd_step", "--autotune"), "training asks for sgd_step without the sizes"),
         (("bench", "conv2d_forward", "--autotune", "--variants", "direct"), "leave --variants out"),
     ],
 )

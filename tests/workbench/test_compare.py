@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,3 +81,27 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     rows = (ROW, WRONG, replace(ROW, launches=("gather 2 blocks of 256 threads",), paths=("conv1.conv",)))
     write(tmp_path / "rows.json", *rows)
     assert load(tmp_path / "rows.json").rows == rows
+
+
+def test_rows_that_only_one_file_has_are_told(minigrad: Run, tmp_path: Path) -> None:
+    write(tmp_path / "old.json", ROW, replace(ROW, variant="im2col"), replace(ROW, variant="winograd"))
+    write(
+        tmp_path / "new.json",
+        ROW,
+        replace(ROW, variant="mine"),
+        replace(ROW, variant="PyTorch", verdict="yardstick"),
+    )
+    out = minigrad("bench", "compare", "old.json", "new.json").out
+    assert "note: 2 rows of old.json are not in new.json" in out
+    assert "note: 1 rows of new.json are not in old.json" in out
+
+
+def test_a_file_is_json_to_every_reader(tmp_path: Path) -> None:
+    """Which knows no infinity."""
+    save(
+        Report(STAMP, {"hopeless": float("inf")}, {}, (replace(ROW, largest_error=float("nan")),)),
+        tmp_path / "a.json",
+    )
+    content = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert content["settings"] == {"hopeless": None}
+    assert content["rows"][0]["largest_error"] is None

@@ -125,6 +125,9 @@ extern "C" __global__ void mine(const float* x, const float* weight, float* y) {
         ("mine.txt", "", ["mine.txt", ".py or .cu"]),
         ("mine.py", "x = 1\ny = x +\n", ["mine.py, line 2: invalid syntax"]),
         ("mine.py", "\nimport nothing_like_this\n", ["mine.py, line 2: ModuleNotFoundError", "nothing_like_this"]),
+        ("mine.py", "import sys\nsys.exit(3)\n", ["mine.py, line 2: SystemExit: 3"]),
+        ("mine.py", 'from minigrad.kernels import conv2d\nconv2d.forward.variant("mine", device="tpu")(print)\n',
+         ["mine.py, line 2", "one of cpu, cuda, any; not 'tpu'"]),
         ("mine.py", "x = 1\n", ["mine.py registers no kernel", "variant('mine'"]),
         ("mine.cu", "// nothing\n", ["mine.cu", "/* minigrad kernel"]),
         ("mine.cu", HEADER.replace("grid: batch\n", ""), ["mine.cu, line 2", "does not say grid"]),
@@ -133,7 +136,7 @@ extern "C" __global__ void mine(const float* x, const float* weight, float* y) {
         ("mine.cu", HEADER.replace("grid: batch", "grid: batch +"), ["mine.cu, line 4: grid", "'batch +'"]),
         ("mine.cu", HEADER.replace(" mine(", " other("), ["mine.cu", "no kernel mine; there is other"]),
     ],
-)
+)  # fmt: skip
 def test_a_file_that_is_no_kernel(
     minigrad: Run,
     tmp_path: Path,
@@ -170,6 +173,50 @@ def test_a_cuda_kernel_that_is_wrong(
     assert_fails(result, "wrong: conv2d_forward=mine")
     assert "WRONG: on Conv2dProblem(batch=2" in result.out
     assert [phrase for phrase in phrases if phrase not in result.out] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "device", "phrases"),
+    [
+        ("concat", "emulated", ["conv2d_forward=mine is not measured", "minigrad bench conv2d_forward"]),
+        ("conv2d_forward", "cpu", ["conv2d_forward=mine does not run on cpu", "--device cuda, or emulated"]),
+    ],
+)
+def test_a_kernel_that_the_run_would_not_measure(
+    minigrad: Run, tmp_path: Path, operation: str, device: str, phrases: list[str]
+) -> None:
+    (tmp_path / "mine.cu").write_text(HEADER)
+    assert_fails(minigrad("bench", operation, "--kernel", "mine.cu", "--device", device), *phrases, status=2)
+
+
+BARE = """from minigrad.kernels import conv2d
+@conv2d.forward.variant("mine", device="cpu", refuses=lambda problem: REASON)
+def forward(problem, x): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "phrases"),
+    [
+        ("1 / 0", ["mine.py, line 2: `refuses` raises ZeroDivisionError"]),
+        ("False", ["variant 'mine': `refuses` gives a reason or None, not False"]),
+    ],
+)
+def test_a_predicate_that_is_wrong(minigrad: Run, tmp_path: Path, reason: str, phrases: list[str]) -> None:
+    (tmp_path / "mine.py").write_text(BARE.replace("REASON", reason))
+    problem = problem_for("conv2d_forward")
+    assert_fails(minigrad("bench", "conv2d_forward", "--kernel", "mine.py", "--problem", problem), *phrases)
+
+
+def test_a_function_that_takes_other_arguments_is_told_with_its_own_line(minigrad: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BARE.replace("REASON", "None"))
+    result = minigrad(
+        "bench", "conv2d_forward", "--kernel", "mine.py", "--variants", "mine", "--odd", 0,
+        "--problem", problem_for("conv2d_forward"),
+    )  # fmt: skip
+    assert_fails(result, "wrong: conv2d_forward=mine")
+    assert "takes 2 positional arguments but 4 were given (" in result.out
+    assert "mine.py, line 2)" in result.out
 
 
 NUMPY_KERNEL = """

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.kernels import batch_norm
 from minigrad.kernels.batch_norm import BatchNormProblem
+from minigrad.kernels.batch_norm.reference import refuses_one_value
 from minigrad.ops.normalization import BatchNormTraining
 
 from .contract import Arguments, Call, Contract, Outputs, per_element, run_by, without_batch
@@ -135,8 +136,10 @@ _batch_norm = functools.partial(
     describe=_describe,
 )
 
+_of_training = functools.partial(_batch_norm, unfit=refuses_one_value)  # the running variance could not move
+
 CONTRACTS = (
-    _batch_norm(
+    _of_training(
         batch_norm.forward_training,
         inputs="x weight bias",
         draw=_draw_training,
@@ -152,7 +155,7 @@ CONTRACTS = (
         work=per_element(3),
         torch=_torch_evaluation,
     ),
-    _batch_norm(
+    _of_training(
         batch_norm.backward_training,
         inputs="gy x weight bias mean inverse_std",
         draw=_draw_gradient,
@@ -160,7 +163,7 @@ CONTRACTS = (
         work=per_element(9),  # normalised x 2, gbias 1, gweight 2, gx 4
         torch=_torch_gradient,
     ),
-    _batch_norm(
+    _of_training(
         batch_norm.move_statistics,
         inputs="running_mean running_variance mean variance momentum",
         draw=_draw_moving,

@@ -61,6 +61,9 @@ class Contract:
         describe: a problem in a few words, without the size of its batch.
         torch: `torch(torch, problem, tensors)`: the same in PyTorch, as a function without arguments; or None.
         lists: the arguments that are tuples of arrays.
+        unfit: `unfit(problem)`: the reason why no training has the problem, or None.
+        tunable: whether training asks the registry with these very problems, so that what was the fastest on one
+            can be looked up.
         names: `names(problem)`: numbers that are no fields of the problem, for the expressions of a CUDA file.
         parts: `parts(problem)`: for each array of a list where it goes in the result, and such numbers of it;
             a CUDA file is launched once for each.
@@ -84,6 +87,8 @@ class Contract:
     describe: Callable[[Any], str] = without_batch
     torch: Callable[[Any, Any, Arguments], Call] | None = None
     lists: tuple[str, ...] = ()
+    unfit: Callable[[Any], str | None] = lambda problem: None
+    tunable: bool = True
     names: Callable[[Any], Mapping[str, int]] = lambda problem: {}
     parts: Callable[[Any], Sequence[tuple[tuple[slice, ...], Mapping[str, int]]]] | None = None
 

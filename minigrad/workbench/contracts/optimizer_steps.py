@@ -278,7 +278,7 @@ def _odd_control(generator: Generator) -> StepControl:
     return StepControl(limit, number(generator, 0, 3), parameters=_odd_shapes(generator))
 
 
-_step = functools.partial(Contract, at_batch=lambda problem, batch: problem, describe=_describe)
+_step = functools.partial(Contract, at_batch=lambda problem, batch: problem, describe=_describe, tunable=False)
 
 CONTRACTS = (
     _step(
