@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import secrets
 import sys
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
     if len(arguments.targets) != 3:
         raise ConfigError("compare takes two files: minigrad bench compare OLD.json NEW.json")
-    if arguments.threshold < 0:
+    if not arguments.threshold >= 0:
         raise ConfigError(f"--threshold must not be negative, is {arguments.threshold}")
     old, new = (load(Path(name)) for name in arguments.targets[1:])
     comparisons = compare.compare(old, new, arguments.threshold)
@@ -166,8 +167,10 @@ def _require(arguments: argparse.Namespace) -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
-    if arguments.odd < 0 or arguments.seconds < 0:
-        raise ConfigError("--odd and --seconds must not be negative")
+    for name in ("odd", "seconds"):
+        value = getattr(arguments, name)
+        if not 0 <= value < math.inf:
+            raise ConfigError(f"--{name} must be a number from 0 on, not {value}")
     if arguments.seed is not None and arguments.seed < 0:
         raise ConfigError(f"--seed must not be negative, is {arguments.seed}")
     if arguments.tolerance is not None and not arguments.tolerance > 0:
@@ -191,6 +194,8 @@ def _require_writable(option: str, path: Path) -> None:
     """Refuse a file that cannot be written before time is spent on what goes there."""
     if path.is_dir():
         raise ConfigError(f"--{option} {path}: it is a folder")
+    if path.exists() and not path.is_file():  # it would be replaced, whatever it is
+        raise ConfigError(f"--{option} {path}: it is a device or pipe, and no file")
     probe = path.with_name(path.name + PARTIAL_SUFFIX)
     try:
         probe.open("ab").close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ def test_layers_that_no_training_can_run_are_left_out() -> None:
         (["concat", "--model", "plain"], ["--model 'plain'", "googlenet-paper"], 2),
         (["batch_norm", "--model", "googlenet-paper", "--size", "64"], ["does not run", "--problem"], 1),
         (["concat", "--batch", "0"], ["--batch must be at least 1"], 2),
+        (["concat", "--seconds", "nan"], ["--seconds must be a number from 0 on, not nan"], 2),
         (["concat", "--size", "3"], ["--size 3 is too small"], 2),
         (["concat", "--json", "no/rows.json"], ["--json: there is no folder no"], 2),
         (["concat", "--json", "/proc/rows.json"], ["--json /proc/rows.json: "], 2),
@@ -181,6 +183,14 @@ def test_what_has_no_meaning_is_told_in_a_line(
     minigrad: Run, options: list[str], phrases: list[str], status: int
 ) -> None:
     assert_fails(minigrad("bench", *options), *phrases, status=status)
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_what_is_no_file_is_not_replaced_by_one(minigrad: Run, tmp_path: Path, option: str) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    assert_fails(minigrad("bench", "concat", option, pipe), f"{option} {pipe}: it is a device or pipe", status=2)
+    assert pipe.is_fifo()
 
 
 def test_a_gpu_that_is_not_there(minigrad: Run) -> None:
