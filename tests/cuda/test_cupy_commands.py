@@ -23,7 +23,7 @@ def gpu() -> Iterator[Any]:
 
 
 @without_compiler
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.lengthy)])
 def test_a_model_trains_is_evaluated_and_predicts(
     minigrad: Run, images: Path, tmp_path: Path, gpu: Any, precision: str
 ) -> None:

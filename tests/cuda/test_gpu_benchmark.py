@@ -26,7 +26,7 @@ def states(out: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @without_compiler
 def test_every_part_runs_in_the_emulator_and_claims_no_time(tmp_path: Path, capfd: Any) -> None:
     assert gpu.main([*TINY, "--out", str(tmp_path)]) == 0, capfd.readouterr().out

@@ -9,9 +9,9 @@ import pytest
 
 import minigrad as mg
 from claims.variants import without_compiler
-from minigrad.kernels import conv2d
 from minigrad.kernels.batch_norm import cpu as batch_norm_on_cpu
 from minigrad.kernels.cuda.launch import launch_listeners
+from minigrad.kernels.registry import use_kernels
 from minigrad.models import BasicConv2d
 from minigrad.tensor import Tensor
 
@@ -58,25 +58,22 @@ def test_on_a_gpu_the_convolution_finds_them(dtype: str) -> None:
     assert_close(found, step(unit, x, apart=True), {"float32": 1e-5, "float64": 1e-13}[dtype])
 
 
-def test_on_a_cpu_so_does_a_variant_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("variant", ["direct", "winograd"])
+def test_on_a_cpu_so_does_a_variant_that_can(monkeypatch: pytest.MonkeyPatch, variant: str) -> None:
     unit, x = BasicConv2d(8, 12, 3, padding=1), images()
     expected = step(unit, x, apart=True)
-    problem = conv2d.Conv2dProblem(2, 8, (9, 8), 12, (3, 3), padding=(1, 1))
-    chosen, calls = conv2d.forward.select(problem, "cpu"), []
-
-    def with_moments(problem: Any, x: Any, weight: Any, bias: Any) -> Any:
-        y = chosen.function(problem, x, weight, bias)
-        calls.append(problem)
-        return y, y.mean((0, 2, 3), dtype=np.float64), y.var((0, 2, 3), dtype=np.float64)
-
     monkeypatch.setattr(batch_norm_on_cpu, "_moments_of", lambda *arguments: pytest.fail("a pass of its own"))
-    conv2d.forward_statistics.variant(chosen.name, device="cpu")(with_moments)
-    try:
-        found = step(unit, x, apart=False)
-    finally:
-        del conv2d.forward_statistics.variants[chosen.name]
-    assert calls == [problem]
-    assert_close(found, expected, 1e-5)
+    with use_kernels(conv2d_forward=variant):
+        assert_close(step(unit, x, apart=False), expected, 1e-5)
+
+
+def test_on_a_cpu_a_variant_that_cannot_leaves_it_to_batch_norm(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit, x = BasicConv2d(8, 12, 3, padding=1), images()
+    expected, calls, moments_of = step(unit, x, apart=True), [], batch_norm_on_cpu._moments_of
+    monkeypatch.setattr(batch_norm_on_cpu, "_moments_of", lambda *a: calls.append(a) or moments_of(*a))
+    with use_kernels(conv2d_forward="im2col"):
+        assert_close(step(unit, x, apart=False), expected, 1e-5)
+    assert len(calls) == 1
 
 
 def test_a_hook_on_the_convolution_may_change_what_is_normalised() -> None:
