@@ -52,7 +52,8 @@ class Variant:
     """One implementation of an operation.
 
     `refuses(problem)` gives the reason why the variant cannot run a problem, or None where it can.
-    `priority` decides between variants that can run; it may depend on the problem.
+    `priority` decides between variants that can run; it may depend on the problem. Where it is negative, the
+    variant runs only if somebody asks for it by name, and no measurement chooses it: it is less accurate.
     `origin` tells versions of a kernel apart that is not minigrad's own: a hash of the file that it came from.
     """
 
@@ -154,8 +155,9 @@ class Operation:
         obstacles = []
         for name in choice:
             anything = name in (AUTO, UNTUNED)
-            if anything and able:
-                return (self._tuned(problem, device, able) if name == AUTO else None) or able[0]
+            offered = [variant for variant in able if variant.rank(problem) >= 0]
+            if anything and offered:
+                return (self._tuned(problem, device, offered) if name == AUTO else None) or offered[0]
             for tried in self.variants if anything else (name,):
                 obstacle = self.variants[tried].obstacle(problem, device)
                 if obstacle is None:

@@ -58,7 +58,7 @@ from .plane import (
 )
 from .problem import Conv2dProblem
 
-BY_NAME = 1  # the priority below all others
+ONLY_BY_NAME = -1
 BLOCK_BYTES = 500_000  # of halves, so that they stay in the L2 cache with a panel of the filter
 ONE_THREAD = 8_000_000  # multiply-adds: about what waking another thread costs
 
@@ -185,19 +185,19 @@ def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
     return y if _run(forward_plane(problem), channels_last(x), weight, strides, bias, y, relu) else None
 
 
-@forward.variant("matrix_tiles", device="cpu", priority=BY_NAME, refuses=refuses)
+@forward.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
 def forward_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = _forward(problem, x, weight, bias, relu=False)
     return forward_direct(problem, x, weight, bias) if y is None else y
 
 
-@forward_relu.variant("matrix_tiles", device="cpu", priority=BY_NAME, refuses=refuses)
+@forward_relu.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
 def forward_relu_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
     y = _forward(problem, x, weight, bias, relu=True)
     return forward_relu_direct(problem, x, weight, bias) if y is None else y
 
 
-@input_gradient.variant("matrix_tiles", device="cpu", priority=BY_NAME, refuses=refuses)
+@input_gradient.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
 def input_gradient_matrix_tiles(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     c, r, s = problem.weight_shape[1:]

@@ -30,18 +30,23 @@ def default_variant(layer: Layer, device: str) -> str:
 
 def best(rows: Sequence[Row], layer: Layer, threads: int) -> Choice | None:
     """What the rows of a layer speak for; None where none of them has a time."""
-    timed = {row.variant: row for row in rows if row.verdict == "right" and row.median_ms is not None}
+    variants = OPERATIONS[layer.operation].variants
+    timed = {
+        row.variant: row
+        for row in rows
+        if row.verdict == "right" and row.median_ms is not None and variants[row.variant].rank(layer.problem) >= 0
+    }
     if not timed:
         return None
     device, default = rows[0].device, default_variant(layer, rows[0].device)
-    winner = next(row for row in timed.values() if row.standing == "fastest")
+    winner = min(timed.values(), key=lambda row: row.median_ms or 0)
     own = timed.get(default)
     gain = 1.0
-    if own is not None and own.standing == "equal":
+    if own is not None and (own.p20_ms or 0) <= (winner.p80_ms or 0):  # equal within the noise
         winner = own
     elif own is not None and own.median_ms and winner.median_ms:
         gain = own.median_ms / winner.median_ms
-    identity = OPERATIONS[layer.operation].variants[winner.variant].identity
+    identity = variants[winner.variant].identity
     counted = threads if device == "cpu" else 0
     return Choice(device, layer.operation, str(layer.problem), counted, identity, default, round(gain, 3))
 
@@ -90,7 +95,11 @@ class Tuner:
 def contested(layers: Iterable[Layer], device: str) -> dict[Layer, list[str]]:
     """The layers that several variants can run, not counting the slow `reference`, with these variants."""
     able = {
-        layer: [v.name for v in OPERATIONS[layer.operation].able(layer.problem, device) if v.name != REFERENCE]
+        layer: [
+            v.name
+            for v in OPERATIONS[layer.operation].able(layer.problem, device)
+            if v.name != REFERENCE and v.rank(layer.problem) >= 0
+        ]
         for layer in layers
     }
     return {layer: names for layer, names in able.items() if len(names) > 1}

@@ -61,6 +61,15 @@ def test_a_priority_may_depend_on_the_problem(family: tuple[Operation, Operation
     assert [chosen(forward, size) for size in (5, 25, 15)] == ["tiny", "long", "long"]
 
 
+def test_a_variant_with_a_negative_priority_runs_only_by_name(family: tuple[Operation, Operation]) -> None:
+    operation = Operation("scale", "scale")
+    operation.variant("rough", device="cpu", priority=-1)(lambda problem, x: "rough")
+    operation.variant("reference", device="any")(lambda problem, x: "reference")
+    assert chosen(operation) == "reference"
+    with use_kernels(scale="rough"):
+        assert chosen(operation) == "rough"
+
+
 def test_all_that_can_run_are_listed_best_first(family: tuple[Operation, Operation]) -> None:
     forward, _ = family
     assert [variant.name for variant in forward.able(Problem(1), "cpu")] == ["tiny", "blocked", "reference"]

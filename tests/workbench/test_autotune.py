@@ -105,6 +105,13 @@ def test_a_tie_keeps_the_default(clock: Clock, path: Path) -> None:
     assert (choice.variant, choice.default, choice.gain) == ("usual", "usual", 1.0)
 
 
+def test_a_kernel_that_runs_only_by_name_is_not_kept_however_fast(clock: Clock, path: Path) -> None:
+    plant(clock, "rough", 0.01, priority=-1)
+    plant(clock, "fast", 0.5)
+    assert tune(clock, path).variant == "fast"
+    assert "rough" not in contested([LAYER], "cpu")[LAYER]
+
+
 def test_a_wrong_kernel_is_not_kept_however_fast(clock: Clock, path: Path) -> None:
     plant(clock, "wrong", 0.01, kernel=lambda *arguments: right(*arguments) + np.float32(1))
     plant(clock, "fast", 0.5)
