@@ -69,13 +69,13 @@ def refuses(problem: Conv2dProblem) -> str | None:
     return obstacle_to_plane(problem) or obstacle()
 
 
-def row_bytes_of(channels: int) -> int:
+def _row_bytes_of(channels: int) -> int:
     """Of a position's halves: whole blocks of the depth, in an odd number of cache lines, lest rows share sets."""
     return (-(-channels // DEPTH) | 1) * 64
 
 
 @jit
-def split_positions(plane, first, count, x, x_row, c, high, low_offset, row_bytes):  # type: ignore[no-untyped-def]
+def _split_positions(plane, first, count, x, x_row, c, high, low_offset, row_bytes):  # type: ignore[no-untyped-def]
     """The halves of `count` positions from `first` on, to rows at address `high`; whether all were finite."""
     image, line, column = place_of(plane, first)
     bad = 0
@@ -113,7 +113,7 @@ def _convolve(  # type: ignore[no-untyped-def]
     for index in range(blocks * row_task // row_tasks, blocks * (row_task + 1) // row_tasks):
         first = index * block
         count = min(block, positions - first)
-        bad |= split_positions(plane, first, count + reach, x, x_row, c, high, low_offset, row_bytes)
+        bad |= _split_positions(plane, first, count + reach, x, x_row, c, high, low_offset, row_bytes)
         image, line, column = place_of(plane, first)
         for i in range(block):
             pixel = target_pixel(plane, image, line, column) if i < count else -1
@@ -159,7 +159,7 @@ def _run(
     packed = form_of(weight, ("matrix_tiles", strides), lambda: packed_panels(weight, strides, taps, c, k))
     if packed.size == 0:
         return False
-    positions, reach, row_bytes = positions_of(plane), reach_of(plane), row_bytes_of(c)
+    positions, reach, row_bytes = positions_of(plane), reach_of(plane), _row_bytes_of(c)
     threads = get_num_threads() if positions * taps * c * k > ONE_THREAD else 1
     blocks = -(-positions // ROWS)  # of 32 positions
     by_columns = blocks < 4 * threads

@@ -34,7 +34,7 @@ def _every(value: int) -> ir.Constant:
     return ir.Constant(_VECTOR, [value] * LANES)
 
 
-_HIGH, _HALF_OF_LOW, _EXPONENT = _every(0xFFFF0000), _every(0x8000), _every(0x7F800000)
+_HIGH, _HALF_A_PLACE, _EXPONENT = _every(0xFFFF0000), _every(0x8000), _every(0x7F800000)  # a place: of bfloat16
 
 
 class _Halves:
@@ -78,9 +78,9 @@ class _Halves:
         """High and low, each in the upper half of 32 bits; rounded to the nearest, ties away from zero."""
         builder = self.builder
         bits = builder.bitcast(numbers, _VECTOR)
-        high = builder.and_(builder.add(bits, _HALF_OF_LOW), _HIGH)
+        high = builder.and_(builder.add(bits, _HALF_A_PLACE), _HIGH)
         rest = builder.fsub(numbers, builder.bitcast(high, _FLOATS))
-        low = builder.add(builder.bitcast(rest, _VECTOR), _HALF_OF_LOW)
+        low = builder.add(builder.bitcast(rest, _VECTOR), _HALF_A_PLACE)
         endless = builder.icmp_unsigned("==", builder.and_(high, _EXPONENT), _EXPONENT)
         self.not_finite = builder.or_(self.not_finite, builder.bitcast(endless, _SHORT))
         return high, low

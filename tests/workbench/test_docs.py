@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from claims.commands import Run
 from claims.variants import without_compiler
 from minigrad.kernels.registry import OPERATIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "writing-a-kernel.md").read_text()
-
-
-@pytest.fixture
-def restored_variants() -> Iterator[None]:
-    before = {name: dict(operation.variants) for name, operation in OPERATIONS.items()}
-    yield
-    for name, variants in before.items():
-        OPERATIONS[name].variants = variants
-        OPERATIONS[name]._selected.clear()
 
 
 def commands() -> list[tuple[list[str], str]]:

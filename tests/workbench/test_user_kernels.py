@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from claims.commands import Run, assert_fails
 from claims.variants import without_compiler
-from minigrad.kernels.registry import OPERATIONS
 from minigrad.workbench.templates import templates
 
 OPS = sorted({*templates(".cu"), *templates(".py")})
@@ -25,14 +23,7 @@ PROBLEMS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def restored_variants() -> Iterator[None]:
-    """What a file registers is gone after the test."""
-    before = {name: dict(operation.variants) for name, operation in OPERATIONS.items()}
-    yield
-    for name, variants in before.items():
-        OPERATIONS[name].variants = variants
-        OPERATIONS[name]._selected.clear()
+pytestmark = pytest.mark.usefixtures("restored_variants")  # what a file registers is gone after the test
 
 
 def problem_for(operation: str, dtype: str = "float32") -> str:
