@@ -4,8 +4,8 @@ The operating system maps and zeroes the pages of every large allocation anew, w
 activations of tens of megabytes costs as much as computing them. A training step asks for
 the same sizes over and over, so the blocks of the last step serve the next.
 
-A block is handed out as an array whose base is the block itself; a weak reference to that
-array returns the block. NumPy keeps the array alive for as long as any view of it exists.
+A block is handed out as an array over its bytes; a weak reference to that array returns the block.
+NumPy keeps the array alive for as long as any view of it exists.
 """
 
 from __future__ import annotations
@@ -60,20 +60,26 @@ class BlockPool:
 
 
 pool = BlockPool()
+_lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}  # by the reference's id: itself, and the block
+
+
+def _take_back(reference: weakref.ref[np.ndarray]) -> None:
+    pool.give(_lent.pop(id(reference))[1])
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     """An uninitialised C-contiguous array, from the pool where it is large."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
+    dtype, count = np.dtype(dtype), math.prod(shape)
+    size = count * dtype.itemsize
     if size < SMALLEST_POOLED:
         return np.empty(shape, dtype)
     block = pool.take(size)
-    # A memoryview between block and array keeps NumPy from collapsing the views' base past `array`.
-    array = np.frombuffer(block.data[:size], dtype).reshape(shape)
-    owner = array if array.base is None or not isinstance(array.base, np.ndarray) else array.base
-    weakref.finalize(owner, pool.give, block).atexit = False
-    return array
+    # `frombuffer` puts a memoryview between block and array, which keeps NumPy from taking the block for the base
+    # of the array's views. A plain reference costs a fifth of `weakref.finalize`.
+    array = np.frombuffer(block, dtype, count)
+    reference = weakref.ref(array, _take_back)
+    _lent[id(reference)] = reference, block
+    return array.reshape(shape)
 
 
 def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype | type | str) -> np.ndarray:
