@@ -152,8 +152,9 @@ def test_clipping_needs_no_number_on_the_host(device: str) -> None:
     assert not np.array_equal(loose["model"]["fc.weight"], tight["model"]["fc.weight"])
 
 
-def test_bfloat16(device: str) -> None:
-    assert_same_bits(device, "sgd", batches(4, 4, 4), precision="bfloat16")
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+def test_other_precisions(device: str, precision: str) -> None:
+    assert_same_bits(device, "sgd", batches(4, 4, 4), precision=precision)
 
 
 def test_the_scale_of_the_loss_follows_overflows_on_the_device(device: str) -> None:
