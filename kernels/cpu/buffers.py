@@ -74,9 +74,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     if size < SMALLEST_POOLED:
         return np.empty(shape, dtype)
     block = pool.take(size)
-    # `frombuffer` puts a memoryview between block and array, which keeps NumPy from taking the block for the base
-    # of the array's views. A plain reference costs a fifth of `weakref.finalize`.
-    array = np.frombuffer(block, dtype, count)
+    # A memoryview between block and array keeps NumPy from taking the block for the base of the array's views.
+    # A plain reference costs a fifth of `weakref.finalize`.
+    array = np.frombuffer(block.data, dtype, count)
     reference = weakref.ref(array, _take_back)
     _lent[id(reference)] = reference, block
     return array.reshape(shape)
