@@ -125,10 +125,10 @@ extern "C" __global__ void __launch_bounds__(256, 2)
     }
 }
 
-// Mean, variance and inverse standard deviation from the partial moments of all segments; 32 channels a block.
+// Mean and variance from the partial moments of all segments; 32 channels a block.
 extern "C" __global__ void __launch_bounds__(256, 2) finish_moments(
     const Number* __restrict__ partial, int segments, const Real* __restrict__ x, int pixels, int channels,
-    double epsilon, Number* __restrict__ mean, Number* __restrict__ variance, Number* __restrict__ inverse_std) {
+    Number* __restrict__ mean, Number* __restrict__ variance) {
     __shared__ BatchMoments shared[MOST_THREADS];
     const int channel = blockIdx.x * blockDim.x + threadIdx.x;
     BatchMoments sums[1] = {};
@@ -141,19 +141,23 @@ extern "C" __global__ void __launch_bounds__(256, 2) finish_moments(
     if (channel < channels && threadIdx.y == 0) {
         // Rounding can leave a little less than nothing.
         const Number spread = sums[0].squares / sums[0].count;
-        const Number positive = spread < 0 ? Number(0) : spread;
         mean[channel] = widen(x[channel]) + sums[0].mean;
-        variance[channel] = positive;
-        inverse_std[channel] = inverse_root(positive + Number(epsilon));
+        variance[channel] = spread < 0 ? Number(0) : spread;
     }
 }
 
-// Of a variance that is known already. One thread a channel.
-extern "C" __global__ void __launch_bounds__(256, 4) inverse_deviation(
-    const Number* __restrict__ variance, int channels, double epsilon, Number* __restrict__ inverse_std) {
-    const int channel = blockIdx.x * blockDim.x + threadIdx.x;
-    if (channel < channels) inverse_std[channel] = inverse_root(variance[channel] + Number(epsilon));
-}
+// How far running statistics move: a number, or where it lies; `unbiased` is count / (count - 1).
+struct Momentum {
+    Number keep, take, unbiased;
+
+    __device__ __forceinline__ Momentum(const double* place, double number, double unbiased)
+        : keep(1 - (place ? *place : number)), take(place ? *place : number), unbiased(unbiased) {}
+
+    __device__ __forceinline__ void move(Number& mean, Number& variance, Number batch_mean, Number batch_variance) const {
+        mean = keep * mean + take * batch_mean;
+        variance = keep * variance + take * (batch_variance * unbiased);
+    }
+};
 
 // y = max(floor, (x - mean) * scale + bias) for the pixels of the block; a NaN stays one.
 __device__ __forceinline__ void apply(
@@ -180,30 +184,55 @@ __device__ __forceinline__ Affine affine_of(
     return affine;
 }
 
+// The same where the variance is given: the root is taken once a thread, an element costs a subtraction and one
+// multiply-add. (Folding the mean into the bias would save the subtraction, which is free beside memory, and lose digits.)
+__device__ __forceinline__ Affine affine_of(
+    int channel, const Number* mean, const Number* variance, double epsilon, const Number* weight,
+    const Number* bias, Number (&inverse_std)[VECTOR]) {
+    Affine affine;
+    for (int i = 0; i < VECTOR; ++i) {
+        inverse_std[i] = inverse_root(variance[channel + i] + Number(epsilon));
+        affine.mean[i] = mean[channel + i];
+        affine.scale[i] = weight[channel + i] * inverse_std[i];
+        affine.bias[i] = bias[channel + i];
+    }
+    return affine;
+}
+
+// With the batch's statistics. The first thread of each channel also tells `inverse_std` and moves the running
+// statistics, where there are some, which would be launches of their own; one of all counts the batch.
 extern "C" __global__ void __launch_bounds__(256, 4) normalise_rows(
     const Real* __restrict__ x, int distance, int pixels, int channels, const Number* __restrict__ mean,
-    const Number* __restrict__ inverse_std, const Number* __restrict__ weight, const Number* __restrict__ bias,
-    Number floor, Real* __restrict__ y, int y_distance) {
+    const Number* __restrict__ variance, const Number* __restrict__ weight, const Number* __restrict__ bias,
+    double epsilon, Number floor, Real* __restrict__ y, int y_distance, Number* __restrict__ inverse_std,
+    Number* __restrict__ running_mean, Number* __restrict__ running_variance, long long* __restrict__ batches,
+    const double* __restrict__ momentum_place, double momentum, double unbiased) {
     const int channel = first_channel();
     if (channel >= channels) return;
-    const Affine affine = affine_of(channel, mean, inverse_std, weight, bias);
+    Number inverse[VECTOR];
+    const Affine affine = affine_of(channel, mean, variance, epsilon, weight, bias, inverse);
+    if (blockIdx.y == 0 && threadIdx.y == 0) {
+        for (int i = 0; i < VECTOR; ++i) inverse_std[channel + i] = inverse[i];
+        if (running_mean) {
+            const Momentum step(momentum_place, momentum, unbiased);
+            for (int i = channel; i < channel + VECTOR; ++i) {
+                step.move(running_mean[i], running_variance[i], mean[i], variance[i]);
+            }
+        }
+        if (batches && channel == 0) ++*batches;
+    }
     apply(x, distance, pixels, channels, channel, affine, floor, y, y_distance);
 }
 
-// With given statistics. The root is taken once a thread; an element costs a subtraction and one multiply-add.
-// (Folding the mean into the bias would save the subtraction, which is free beside memory, and lose digits.)
+// With given statistics.
 extern "C" __global__ void __launch_bounds__(256, 4) evaluate_rows(
     const Real* __restrict__ x, int distance, int pixels, int channels, const Number* __restrict__ mean,
     const Number* __restrict__ variance, const Number* __restrict__ weight, const Number* __restrict__ bias,
     double epsilon, Number floor, Real* __restrict__ y, int y_distance) {
     const int channel = first_channel();
     if (channel >= channels) return;
-    Affine affine;
-    for (int i = 0; i < VECTOR; ++i) {
-        affine.mean[i] = mean[channel + i];
-        affine.scale[i] = weight[channel + i] * inverse_root(variance[channel + i] + Number(epsilon));
-        affine.bias[i] = bias[channel + i];
-    }
+    Number inverse[VECTOR];
+    const Affine affine = affine_of(channel, mean, variance, epsilon, weight, bias, inverse);
     apply(x, distance, pixels, channels, channel, affine, floor, y, y_distance);
 }
 
@@ -285,13 +314,13 @@ extern "C" __global__ void __launch_bounds__(256, 2) input_gradient(
     });
 }
 
-// The running statistics a step towards the batch's; `unbiased` is count / (count - 1). One thread a channel.
+// The running statistics a step towards the batch's. One thread a channel.
 extern "C" __global__ void __launch_bounds__(256, 4) move_statistics(
     Number* __restrict__ running_mean, Number* __restrict__ running_variance, const Number* __restrict__ mean,
-    const Number* __restrict__ variance, int channels, double momentum, double unbiased) {
+    const Number* __restrict__ variance, int channels, const double* __restrict__ momentum_place, double momentum,
+    double unbiased) {
     const int channel = blockIdx.x * blockDim.x + threadIdx.x;
     if (channel >= channels) return;
-    const Number keep = Number(1 - momentum), take = Number(momentum);
-    running_mean[channel] = keep * running_mean[channel] + take * mean[channel];
-    running_variance[channel] = keep * running_variance[channel] + take * (variance[channel] * Number(unbiased));
+    const Momentum step(momentum_place, momentum, unbiased);
+    step.move(running_mean[channel], running_variance[channel], mean[channel], variance[channel]);
 }

@@ -15,8 +15,8 @@ from ..arrays import Array
 from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_distance, vector_width
 from ..cuda.dtypes import REAL, of_no_use, refuses_other_dtypes
 from ..cuda.launch import CudaKernel, CudaSource
-from . import backward_training, forward_evaluation, forward_training, move_statistics
-from .problem import BatchNormProblem
+from . import backward_training, forward_evaluation, forward_training, move, move_statistics
+from .problem import BatchNormProblem, Running
 from .reference import move_statistics_reference, refuses_empty, refuses_one_value
 
 MOST_THREADS = 256
@@ -91,53 +91,55 @@ def forward_training_rows(
     weight: Array,
     bias: Array,
     moments: tuple[Array, Array] | None = None,
+    running: Running | None = None,
     out: Array | None = None,
 ) -> tuple[Array, Array, Array, Array]:
-    channels, number = problem.shape[1], _number(problem)
     x = channels_last(x)
     y = empty_channels_last(problem.shape, x.dtype, like=x) if out is None else out
     plan = _plan(problem, x, y)
     rows = x, _distance(x), *_sizes(problem)
-    if moments is None:
-        mean, variance, inverse_std = _statistics(problem, plan, rows)
-    else:
-        mean, variance = moments
-        inverse_std = empty((channels,), number, like=x)
-        plan.kernel("inverse_deviation", problem)(
-            (-(-channels // MOST_THREADS),),
-            (MOST_THREADS,),
-            *(variance, np.int32(channels), np.float64(problem.epsilon), inverse_std),
-        )
-    parameters = [contiguous(weight), contiguous(bias)]
+    mean, variance = _statistics(problem, plan, rows) if moments is None else moments
+    inverse_std = empty((problem.shape[1],), _number(problem), like=x)
+    in_passing = running is not None and _fits(problem, running.mean, running.variance)
+    moved: tuple[Any, ...] = (None, None, None, None, np.float64(0), np.float64(0))
+    if running is not None and in_passing:
+        moved = running.mean, running.variance, running.batches, *_momentum(problem, running.momentum)
+    constants = np.float64(problem.epsilon), _floor(problem)
     plan.kernel("normalise_rows", problem)(
-        plan.grid, plan.block, *rows, mean, inverse_std, *parameters, _floor(problem), y, _distance(y)
+        *(plan.grid, plan.block, *rows, mean, variance, contiguous(weight), contiguous(bias), *constants),
+        *(y, _distance(y), inverse_std, *moved),
     )
+    if running is not None and not in_passing:
+        move(problem, running, mean, variance)
     return y, mean, variance, inverse_std
 
 
-def _statistics(problem: BatchNormProblem, plan: _Plan, rows: tuple[Any, ...]) -> tuple[Array, Array, Array]:
-    """Mean, variance and inverse standard deviation of each channel, in a pass over `rows`."""
+def _fits(problem: BatchNormProblem, *arrays: Array) -> bool:
+    """Whether the kernels can move these statistics, not those of a model that is of 16 bits."""
+    return all(array.dtype == problem.statistics_dtype and array.flags.c_contiguous for array in arrays)
+
+
+def _momentum(problem: BatchNormProblem, momentum: float | Array) -> tuple[Array | None, np.float64, np.float64]:
+    """`Momentum` of batch_norm.cu."""
+    unbiased = np.float64(problem.count / max(1, problem.count - 1))
+    in_memory = hasattr(momentum, "strides")
+    return (momentum, np.float64(0), unbiased) if in_memory else (None, np.float64(momentum), unbiased)
+
+
+def _statistics(problem: BatchNormProblem, plan: _Plan, rows: tuple[Any, ...]) -> tuple[Array, Array]:
+    """Mean and variance of each channel, in a pass over `rows`."""
     x, channels, number = rows[0], problem.shape[1], _number(problem)
     partial = empty((plan.grid[1], channels, 2), number, like=x)
     plan.kernel("moments", problem)(
         plan.grid, plan.block, *rows, partial, shared_bytes=plan.shared_elements * 3 * partial.itemsize
     )
-    mean, variance, inverse_std = (empty((channels,), number, like=x) for _ in range(3))
+    mean, variance = empty((channels,), number, like=x), empty((channels,), number, like=x)
     plan.kernel("finish_moments", problem)(
         _finishing_grid(channels),
         FINISHING_BLOCK,
-        *(
-            partial,
-            np.int32(plan.grid[1]),
-            x,
-            *_sizes(problem),
-            np.float64(problem.epsilon),
-            mean,
-            variance,
-            inverse_std,
-        ),
+        *(partial, np.int32(plan.grid[1]), x, *_sizes(problem), mean, variance),
     )
-    return mean, variance, inverse_std
+    return mean, variance
 
 
 @forward_evaluation.variant("rows", device="cuda", priority=10, refuses=refuses_evaluation)
@@ -211,16 +213,16 @@ def move_statistics_rows(
     running_variance: Array,
     mean: Array,
     variance: Array,
-    momentum: float,
+    momentum: float | Array,
 ) -> None:
     arrays = running_mean, running_variance, mean, variance
-    if any(array.dtype != problem.statistics_dtype or not array.flags.c_contiguous for array in arrays):
-        move_statistics_reference(problem, *arrays, momentum)  # a model whose own numbers have 16 bits
+    if not _fits(problem, *arrays):
+        move_statistics_reference(problem, *arrays, momentum)
         return
-    channels, unbiased = problem.shape[1], problem.count / (problem.count - 1)
+    channels = problem.shape[1]
     launch = SOURCE.kernel("move_statistics", REAL=REAL[problem.dtype], VECTOR=1)
     launch(
         (-(-channels // MOST_THREADS),),
         (MOST_THREADS,),
-        *(*arrays, np.int32(channels), np.float64(momentum), np.float64(unbiased)),
+        *(*arrays, np.int32(channels), *_momentum(problem, momentum)),
     )

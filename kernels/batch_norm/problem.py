@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..arrays import Array
 from ..errors import ShapeError
 
 
@@ -38,3 +40,18 @@ class BatchNormProblem:
         """Number of values that a channel's mean is taken over: N * H * W."""
         n, _, h, w = self.shape
         return n * h * w
+
+
+class Running(NamedTuple):
+    """Running statistics (C,) that are to move, in place, towards those of a batch.
+
+    Attributes:
+        mean, variance: of `BatchNormProblem.statistics_dtype`, or of 16 bits.
+        momentum: how far they move; a number, or a () float64 array on their device.
+        batches: () int64, to be counted up by one, or None.
+    """
+
+    mean: Array
+    variance: Array
+    momentum: float | Array
+    batches: Array | None = None

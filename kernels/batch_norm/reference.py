@@ -79,7 +79,7 @@ def move_statistics_reference(
     running_variance: Array,
     mean: Array,
     variance: Array,
-    momentum: float,
+    momentum: float | Array,
 ) -> None:
     for running, batch in (
         (running_mean, mean),

@@ -61,11 +61,6 @@ class BatchNorm2d(Module):
         self.num_batches_tracked = Buffer(zeros((), np.int64)) if track_running_stats else None
 
     def forward(self, x: Tensor, moments: Moments | None = None, place: Place | None = None) -> Tensor:
-        momentum = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data += 1
-            if momentum is None:
-                momentum = 1 / int(self.num_batches_tracked)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -73,11 +68,12 @@ class BatchNorm2d(Module):
             self.weight,
             self.bias,
             training=self.training or self.running_mean is None,
-            momentum=momentum or 0.0,
+            momentum=self.momentum if self.num_batches_tracked is not None else 0.0,
             eps=self.eps,
             activation=self.activation,
             moments=moments,
             place=place,
+            batches=self.num_batches_tracked,
         )
 
     def extra_repr(self) -> str:

@@ -30,7 +30,8 @@ class BatchNormTraining(Fused):
     """Normalisation by the statistics of the batch, optionally with ReLU; contract in `kernels.batch_norm`.
 
     After `forward`, `mean`, `variance` (biased) and `inverse_std` are the batch's statistics (C,), raw arrays.
-    `moments` are mean and variance, if they are known before; `place` says where the result is best written.
+    `moments` are mean and variance, if they are known before; `place` says where the result is best written;
+    `running` are statistics that are to move towards the batch's.
     """
 
     def __init__(
@@ -38,17 +39,20 @@ class BatchNormTraining(Fused):
         problem: batch_norm.BatchNormProblem,
         moments: tuple[Array, Array] | None = None,
         place: Place | None = None,
+        running: batch_norm.Running | None = None,
     ) -> None:
-        self.problem, self.moments, self.place = problem, moments, place
+        self.problem, self.moments, self.place, self.running = problem, moments, place, running
 
     def forward(self, x: Array, weight: Array, bias: Array) -> Array:
         operation, problem, place = batch_norm.forward_training, self.problem, self.place
         out = None if place is None else place.array(problem.shape, x)
-        options = supported(operation, problem, x, moments=self.moments, out=out)
+        options = supported(operation, problem, x, moments=self.moments, running=self.running, out=out)
         y, self.mean, self.variance, self.inverse_std = operation(problem, x, weight, bias, **options)
         if place is not None and "out" in options:
             self.shared_readers = place.readers
-        self.moments = self.place = None
+        if self.running is not None and "running" not in options:
+            batch_norm.move(problem, self.running, self.mean, self.variance)
+        self.moments = self.place = self.running = None
         return y
 
     def kernel_gradients(self, gradient: Array) -> Sequence[Array]:

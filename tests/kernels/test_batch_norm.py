@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from claims.variants import (
     LAYOUTS,
     assert_variant_matches_oracle,
+    emulated,
     every_variant,
     lay_out,
     on_device_of,
@@ -22,7 +23,7 @@ from claims.variants import (
 )
 from minigrad.kernels import batch_norm
 from minigrad.kernels.arrays import on_host
-from minigrad.kernels.batch_norm import BatchNormProblem
+from minigrad.kernels.batch_norm import BatchNormProblem, Running
 from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import KernelError, MinigradError
 from minigrad.kernels.registry import use_kernels
@@ -229,6 +230,38 @@ def test_every_variant_moves_statistics_in_place(
         used = on_device_of(operation, variant, given_arrays)
         operation(problem, *used)
     np.testing.assert_allclose(on_host(used[1]), expected, rtol=1e-6)  # a few roundings of float32
+
+
+@without_compiler
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("shape", [(2, 300, 3, 2), (2, 7, 5, 1)])
+def test_running_statistics_move_in_passing_as_by_themselves(
+    shape: tuple[int, int, int, int], dtype: str, known: bool
+) -> None:
+    """To the same bits, in any order of threads, by a momentum that is a number or lies in memory."""
+    problem = BatchNormProblem(shape, dtype=dtype)
+    a, wide = arrays(shape, problem.statistics_dtype, 1), problem.statistics_dtype
+    x, weight, bias = emulated(a["x"].astype(dtype)), emulated(a["weight"]), emulated(a["bias"])
+    moments = (emulated(a["mean"] + 1), emulated(a["variance"] * 2)) if known else None
+
+    def moved(variant: str, momentum: Any, in_passing: bool) -> tuple[np.ndarray, ...]:
+        running = Running(emulated(a["mean"]), emulated(a["variance"]), momentum, emulated(np.array(6)))
+        with use_kernels(batch_norm_forward_training=variant):
+            options = {"running": running} if in_passing else {}
+            _, mean, variance, _ = batch_norm.forward_training(
+                problem, x, weight, bias, moments=moments, **options
+            )
+            if not in_passing:
+                batch_norm.move(problem, running, mean, variance)
+        return on_host(running.mean), on_host(running.variance), on_host(running.batches)
+
+    expected = moved("rows", 0.3, in_passing=False)
+    assert expected[0].dtype == wide and not np.array_equal(expected[0], a["mean"]) and expected[2] == 7
+    for seed in (0, 1, 2):
+        for momentum in (0.3, emulated(np.array(0.3))):
+            with thread_order(seed):
+                np.testing.assert_equal(moved("rows", momentum, in_passing=True), expected)
 
 
 def test_what_does_not_fit_is_said_with_its_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -152,6 +153,17 @@ def test_clipping_needs_no_number_on_the_host(device: str) -> None:
     assert not np.array_equal(loose["model"]["fc.weight"], tight["model"]["fc.weight"])
 
 
+def test_statistics_that_are_plain_averages_count_their_batches_on_the_device(device: str) -> None:
+    def make() -> nn.Module:
+        norm = nn.BatchNorm2d(4, momentum=None)
+        return nn.Sequential(
+            OrderedDict(conv=nn.Conv2d(3, 4, 3), bn=norm, flat=nn.Flatten(), fc=nn.Linear(400, 3))
+        )
+
+    found = assert_same_bits(device, "sgd", batches(4, 4, 4, 4), make)
+    assert found["model"]["bn.num_batches_tracked"] == 4
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
 def test_other_precisions(device: str, precision: str) -> None:
     assert_same_bits(device, "sgd", batches(4, 4, 4), precision=precision)
@@ -237,8 +249,11 @@ def test_a_new_seed_is_a_new_stream(device: str) -> None:
 
 
 def test_what_needs_a_number_on_the_host_cannot_be_captured(device: str) -> None:
-    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.Flatten(), nn.Linear(400, 3))
-    model.to(device)
+    class Curious(Exploding):
+        def forward(self, x: mg.Tensor) -> mg.Tensor:
+            return super().forward(x) if x.sum().item() else x
+
+    model = Curious().to(device)
     step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
     (images, labels), *_ = batches(4)
     step(images, labels)  # launch by launch

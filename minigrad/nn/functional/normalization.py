@@ -29,11 +29,12 @@ def batch_norm(
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: float | None = 0.1,
     eps: float = 1e-5,
     activation: str | None = None,
     moments: Moments | None = None,
     place: Place | None = None,
+    batches: Tensor | None = None,
 ) -> Tensor:
     """Normalise each channel to mean 0 and variance 1, then scale and shift it.
 
@@ -44,10 +45,12 @@ def batch_norm(
         running_mean, running_var: (C,). In training they move towards the batch's statistics (the
             variance with n - 1) by `momentum`, in place; in evaluation they are what is normalised by.
             Both may be None, and then the batch's statistics always are.
+        momentum: None, with `batches`, for the plain average over all batches.
         weight, bias: (C,), 1 and 0 if None.
         activation: "relu" for max(0, y) in the same pass over memory, or None.
         moments: those of the input, if they are known.
         place: where the result is best written, in training.
+        batches: () int64, how many batches the running statistics have seen: counted up in training, in place.
 
     Raises:
         ShapeError: if shapes do not fit, or training has only one value a channel.
@@ -61,13 +64,14 @@ def batch_norm(
     # A dtype equals None where it is NumPy's default, float64.
     narrow = {key: None if wide and isinstance(x, Tensor) and x.dtype == wide else x for key, x in given.items()}
     dtype = same_dtype(name, narrow, input=input)
-    if momentum is None:
+    training = switch(name, "training", training)
+    if momentum is None and batches is None:
         raise MinigradError(
             f"{name}: momentum must be a number, not None; nn.BatchNorm2d(momentum=None) counts its steps and "
             "averages over them"
         )
-    training = switch(name, "training", training)
-    momentum, eps = number(name, "momentum", momentum, most=1.0), number(name, "eps", eps)
+    momentum = None if momentum is None else number(name, "momentum", momentum, most=1.0)
+    eps = number(name, "eps", eps)
     if (running_mean is None) != (running_var is None):
         raise MinigradError(f"{name}: running_mean and running_var must both be given, or both be None")
     known_activation(name, activation)
@@ -89,17 +93,26 @@ def batch_norm(
                 f"{name}: training needs more than one value a channel, and the input {input.shape} has {count}: "
                 "use a larger batch or larger images"
             )
-        function = normalization.BatchNormTraining(problem, None if moments is None else moments.arrays, place)
+        known = None if moments is None else moments.arrays
+        function = normalization.BatchNormTraining(problem, known, place)
+        moving = () if running_mean is None or running_var is None or not training else (running_mean, running_var)
+        if moving:
+            function.running = _running(*moving, momentum, batches)
         y = apply(function, x, scale, shift)
-        if training and running_mean is not None and running_var is not None:
-            moved = running_mean.data, running_var.data
-            kernels.move_statistics(problem, *moved, function.mean, function.variance, momentum)
-            for statistic in (running_mean, running_var):
-                statistic.note_change("batch_norm in training mode, which moves running statistics")
+        for statistic in moving:
+            statistic.note_change("batch_norm in training mode, which moves running statistics")
     else:
-        running = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
-        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *running)
+        fixed = of_dtype(running_mean, statistics), of_dtype(running_var, statistics)
+        y = apply(normalization.BatchNormEvaluation(problem), x, scale, shift, *fixed)
     return y if input.ndim == 4 else y.reshape(input.shape)
+
+
+def _running(mean: Tensor, variance: Tensor, momentum: float | None, batches: Tensor | None) -> kernels.Running:
+    if momentum is not None:
+        return kernels.Running(mean.data, variance.data, momentum, None if batches is None else batches.data)
+    assert batches is not None
+    batches.data += 1
+    return kernels.Running(mean.data, variance.data, 1.0 / batches.data)  # nobody waits for that number
 
 
 def _as_images(x: Tensor) -> Tensor:
