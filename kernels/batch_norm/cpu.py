@@ -15,18 +15,18 @@ import numpy as np
 from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import exact_jit
+from ..cpu.moments import KEPT, joined_moments
 from ..cpu.rows import row, span
-from ..cpu.tasks import task_kernel
-from . import backward_training, forward_evaluation, forward_training
+from ..cpu.tasks import task_kernel, tasks_for
+from . import backward_training, forward_evaluation, forward_training, move_statistics
 from .problem import BatchNormProblem
-from .reference import refuses_empty
+from .reference import move_statistics_reference, refuses_empty, refuses_one_value
 
 PIXELS_PER_TASK = 64
 MOST_TASKS = 64
 # Second passes run backwards in blocks, not pixel by pixel: where rows follow one another downwards in
 # memory, LLVM's test that they do not overlap fails, and the scalar version of the loop runs.
 BLOCK = 16
-SAMPLES = 16  # pixels from which the mean is guessed
 
 
 def refuses_training(problem: BatchNormProblem) -> str | None:
@@ -40,11 +40,15 @@ def _normalise(x, mean, scale, bias):  # type: ignore[no-untyped-def]
 
 
 @task_kernel
-def _moments(task, tasks, x, x_distance, pixels, guess, sums):  # type: ignore[no-untyped-def]
-    """sums[task] = sum of x - guess and sum of (x - guess)**2 over the task's pixels, by channel."""
-    channels = sums.shape[2]
+def _moments(task, tasks, x, x_distance, pixels, parts):  # type: ignore[no-untyped-def]
+    """parts[task] = what `cpu/moments.py` keeps of the task's pixels, by channel."""
+    channels = parts.shape[2]
     first, last = span(task, tasks, pixels)
-    totals, squares = sums[task, 0], sums[task, 1]
+    guess, totals, squares = parts[task, 1], parts[task, 2], parts[task, 3]
+    parts[task, 0] = last - first
+    begin = row(x, first, x_distance, channels)
+    for c in range(channels):
+        guess[c] = begin[c]
     totals[:] = 0
     squares[:] = 0
     paired = first + (last - first) // 4 * 4
@@ -66,6 +70,24 @@ def _moments(task, tasks, x, x_distance, pixels, guess, sums):  # type: ignore[n
 
 
 @task_kernel
+def _scales(task, tasks, exact_mean, exact_variance, epsilon, weight, mean, variance, inverse_std, scale):  # type: ignore[no-untyped-def]
+    """What normalises, rounded to the type of the activations, from mean and variance in float64."""
+    for c in range(*span(task, tasks, mean.size)):
+        mean[c] = exact_mean[c]
+        variance[c] = exact_variance[c]
+        inverse_std[c] = 1 / np.sqrt(exact_variance[c] + epsilon)
+        scale[c] = weight[c] * inverse_std[c]
+
+
+@task_kernel
+def _move(task, tasks, running_mean, running_variance, mean, variance, momentum, unbiased):  # type: ignore[no-untyped-def]
+    """running = (1 - momentum) * running + momentum * batch, computed in float64 and rounded once."""
+    for c in range(*span(task, tasks, mean.size)):
+        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c]
+        running_variance[c] = (1 - momentum) * running_variance[c] + momentum * (unbiased * variance[c])
+
+
+@task_kernel
 def _apply(task, tasks, x, x_distance, pixels, mean, scale, bias, floor, y, y_distance):  # type: ignore[no-untyped-def]
     """y = max(floor, (x - mean) * scale + bias); floor is 0 for ReLU and minus infinity for none."""
     channels = mean.size
@@ -81,12 +103,17 @@ def _apply(task, tasks, x, x_distance, pixels, mean, scale, bias, floor, y, y_di
 
 @task_kernel
 def _gradient_sums(  # type: ignore[no-untyped-def]
-    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, sums
+    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, weight, inverse_std, bias, floor, scales, sums
 ):
-    """sums[task] = sum of gy and sum of gy * (x - mean) over the task's pixels, where y > floor, by channel."""
+    """sums[task] = sum of gy and sum of gy * (x - mean) over the task's pixels, where y > floor, by channel.
+
+    scales[task] is set to the scale of the forward pass.
+    """
     channels = sums.shape[2]
     first, last = span(task, tasks, pixels)
-    totals, products = sums[task, 0], sums[task, 1]
+    scale, totals, products = scales[task], sums[task, 0], sums[task, 1]
+    for c in range(channels):
+        scale[c] = weight[c] * inverse_std[c]
     totals[:] = 0
     products[:] = 0
     zero = mean.dtype.type(0)
@@ -110,11 +137,32 @@ def _gradient_sums(  # type: ignore[no-untyped-def]
 
 
 @task_kernel
+def _finish_gradients(  # type: ignore[no-untyped-def]
+    task, tasks, sums, scales, inverse_std, count, gweight, gbias, slope, offset
+):
+    """The gradients of weight and bias, and what `_gradient` needs besides the scale, from all tasks' sums."""
+    first, last = span(task, tasks, inverse_std.size)
+    totals, products = sums[0, 0], sums[0, 1]
+    for part in range(1, sums.shape[0]):
+        others, other_products = sums[part, 0], sums[part, 1]
+        for c in range(first, last):
+            totals[c] += others[c]
+            products[c] += other_products[c]
+    for c in range(first, last):
+        product = products[c] * inverse_std[c]
+        gweight[c], gbias[c] = product, totals[c]
+        share = np.float64(scales[0, c]) / count
+        slope[c] = -share * inverse_std[c] * product
+        offset[c] = -share * totals[c]
+
+
+@task_kernel
 def _gradient(  # type: ignore[no-untyped-def]
-    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scale, bias, floor, slope, offset, gx, gx_distance
+    task, tasks, gy, gy_distance, x, x_distance, pixels, mean, scales, bias, floor, slope, offset, gx, gx_distance
 ):
     """gx = scale * gy (where y > floor) + slope * (x - mean) + offset."""
     channels = mean.size
+    scale = scales[0]
     zero = mean.dtype.type(0)
     first, last = span(task, tasks, pixels)
     for stop in range(last, first, -BLOCK):
@@ -133,7 +181,8 @@ def _tasks(problem: BatchNormProblem) -> int:
 
 
 def _floor(problem: BatchNormProblem) -> np.floating:
-    return np.dtype(problem.dtype).type(0 if problem.relu else -np.inf)
+    number = np.float32 if problem.dtype == "float32" else np.float64
+    return number(0 if problem.relu else -np.inf)
 
 
 @forward_training.variant("channels_last", device="cpu", priority=10, refuses=refuses_training)
@@ -146,24 +195,19 @@ def forward_training_channels_last(
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows, distance = pixel_rows(channels_last(x))
-    mean, variance = _moments_of(problem, rows, distance) if moments is None else moments
-    inverse_std = (1 / np.sqrt(variance + np.float64(problem.epsilon))).astype(x.dtype)
-    mean, variance = mean.astype(x.dtype), variance.astype(x.dtype)
-    y = _applied(problem, rows, distance, mean, weight * inverse_std, bias, out)
+    exact = _moments_of(problem, rows, distance) if moments is None else moments
+    mean, variance, inverse_std, scale = np.empty((4, problem.shape[1]), x.dtype)
+    arrays = (np.ascontiguousarray(array) for array in exact)
+    _scales(1, *arrays, float(problem.epsilon), np.ascontiguousarray(weight), mean, variance, inverse_std, scale)
+    y = _applied(problem, rows, distance, mean, scale, bias, out)
     return y, mean, variance, inverse_std
 
 
 def _moments_of(problem: BatchNormProblem, rows: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each channel, in float64."""
-    count, channels, tasks = problem.count, problem.shape[1], _tasks(problem)
-    # Sums of x minus a guess of the mean lose nothing to cancellation where the mean is large.
-    step = -(-count // SAMPLES) * distance * rows.itemsize
-    sample = np.lib.stride_tricks.as_strided(rows, (-(-rows.nbytes // step), channels), (step, rows.itemsize))
-    guess = sample.mean(0, dtype=np.float64)
-    sums = np.empty((tasks, 2, channels))
-    _moments(tasks, rows, distance, count, guess, sums)
-    shift, square = sums.sum(0) / count
-    return guess + shift, np.maximum(square - shift * shift, 0)
+    parts = np.empty((_tasks(problem), KEPT, problem.shape[1]))
+    _moments(len(parts), rows, distance, problem.count, parts)
+    return joined_moments(parts, problem.count)
 
 
 @forward_evaluation.variant("channels_last", device="cpu", priority=10, refuses=refuses_other_than_floats)
@@ -208,13 +252,33 @@ def backward_training_channels_last(
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = (*pixel_rows(channels_last(gy)), *pixel_rows(channels_last(x)), problem.count)
-    count, tasks, floor, dtype = problem.count, _tasks(problem), _floor(problem), x.dtype
-    scale, bias = weight * inverse_std, np.ascontiguousarray(bias)
-    sums = np.empty((tasks, 2, problem.shape[1]))
-    _gradient_sums(tasks, *pixels, mean, scale, bias, floor, sums)
-    gbias, gweight = sums.sum(0)
-    gweight *= inverse_std
-    slope, offset = -scale * inverse_std * gweight / count, -scale * gbias / count
-    gx = empty_channels_last(problem.shape, dtype) if out is None else out
-    _gradient(tasks, *pixels, mean, scale, bias, floor, slope.astype(dtype), offset.astype(dtype), *pixel_rows(gx))
-    return gx, gweight.astype(dtype), gbias.astype(dtype)
+    tasks, floor, channels = _tasks(problem), _floor(problem), problem.shape[1]
+    weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    scales, sums = np.empty((tasks, channels), x.dtype), np.empty((tasks, 2, channels))
+    _gradient_sums(tasks, *pixels, mean, weight, inverse_std, bias, floor, scales, sums)
+    gweight, gbias, slope, offset = np.empty((4, channels), x.dtype)
+    finishing = tasks_for(sums.size)
+    _finish_gradients(finishing, sums, scales, inverse_std, problem.count, gweight, gbias, slope, offset)
+    gx = empty_channels_last(problem.shape, x.dtype) if out is None else out
+    _gradient(tasks, *pixels, mean, scales, bias, floor, slope, offset, *pixel_rows(gx))
+    return gx, gweight, gbias
+
+
+def refuses_moving(problem: BatchNormProblem) -> str | None:
+    return refuses_one_value(problem) or refuses_other_than_floats(problem)
+
+
+@move_statistics.variant("channels_last", device="cpu", priority=10, refuses=refuses_moving)
+def move_statistics_channels_last(
+    problem: BatchNormProblem,
+    running_mean: np.ndarray,
+    running_variance: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    momentum: float,
+) -> None:
+    arrays = running_mean, running_variance, mean, variance
+    if not all(array.flags.c_contiguous for array in arrays):
+        move_statistics_reference(problem, *arrays, momentum)
+        return
+    _move(1, *arrays, float(momentum), problem.count / (problem.count - 1))

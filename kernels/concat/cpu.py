@@ -2,16 +2,17 @@
 
 - `reference` lets NumPy choose the order of the result in memory, and copies on one thread;
 - `channels_last` recognises adjacent slices of one buffer and copies nothing; else every thread copies
-  rows of channels into place.
+  rows of channels into place;
+- `elements` joins along the first axis: every thread copies a range of the elements.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
+from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
-from ..cpu.rows import row, span
+from ..cpu.rows import row, span, view
 from ..cpu.tasks import task_kernel, tasks_for
 from . import forward
 from .adjacent import common_view
@@ -24,6 +25,14 @@ def _copy_rows(task, tasks, x, x_distance, pixels, channels, y, y_distance):  # 
         x_row, y_row = row(x, pixel, x_distance, channels), row(y, pixel, y_distance, channels)
         for c in range(channels):
             y_row[c] = x_row[c]
+
+
+@task_kernel
+def _copy_elements(task, tasks, x, y):  # type: ignore[no-untyped-def]
+    first, last = span(task, tasks, x.size)
+    source, target = view(x, first, last - first), view(y, first, last - first)
+    for i in range(last - first):
+        target[i] = source[i]
 
 
 def refuses(problem: ConcatProblem) -> str | None:
@@ -45,5 +54,20 @@ def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]
         rows, distance = pixel_rows(channels_last(array))
         target, target_distance = pixel_rows(result[:, begin:end])
         _copy_rows(tasks_for(array.size), rows, distance, n * h * w, end - begin, target, target_distance)
+        begin = end
+    return result
+
+
+def refuses_elements(problem: ConcatProblem) -> str | None:
+    return refuses_other_than_floats(problem) if problem.axis == 0 else "it joins along axis 0"
+
+
+@forward.variant("elements", device="cpu", priority=10, refuses=refuses_elements)
+def forward_elements(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    result = empty(problem.output_shape, problem.dtype)
+    begin, flat = 0, result.reshape(-1)
+    for array in arrays:
+        end = begin + array.size
+        _copy_elements(tasks_for(array.size), np.ascontiguousarray(array).reshape(-1), flat[begin:end])
         begin = end
     return result

@@ -11,10 +11,10 @@
                                                   (biased, (K,), float64 for float64, else float32 or wider)
     weight_gradient(problem, x, gy)            -> gweight  (K,C/groups,R,S), C-contiguous
 
-Activations may have any strides; results of the CPU and CUDA variants lie channels-last. The CUDA variants of the
-forwards write y to `out=`, a channels-last array or a slice of channels of one, where it is given. All other
-arrays have `problem.dtype`. Forward and gradients are linear in each argument and each other's derivatives:
-Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
+Activations may have any strides; results of the CPU and CUDA variants lie channels-last. The fast variants of
+`forward` and `forward_relu` write y to `out=`, a channels-last array or a slice of channels of one, where it is
+given. All other arrays have `problem.dtype`. Forward and gradients are linear in each argument and each other's
+derivatives: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", arXiv 1603.07285.
 """
 
 from ..registry import Operation

@@ -35,6 +35,7 @@ from ..cpu.tile import (
 from ..cpu.vectors import VECTOR_BYTES
 from . import forward, forward_relu, forward_statistics, input_gradient
 from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
+from .output import result
 from .problem import Conv2dProblem
 from .reference import refuses_empty
 
@@ -139,12 +140,11 @@ def _list_tile(  # type: ignore[no-untyped-def]
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, geometry, run, images, across_images, x, x_row, depth, packed, columns, groups, panels,
-    bias, has_bias, relu, zeros, y, scratch, edges, counts, row_tasks, column_tasks, moments,
+    bias, has_bias, relu, zeros, y, y_row, scratch, edges, counts, row_tasks, column_tasks, moments,
 ):  # fmt: skip
     taps = geometry[4] * geometry[5]
     pixels = images * geometry[2] * geometry[3]
     tiles = (pixels + TILE_ROWS - 1) // TILE_ROWS
-    y_row = groups * columns
     list_words = taps * LIST_WORDS
     size, lanes = x.itemsize, lanes_of(x)
     group_bytes = compiled_packed_size(taps * depth, columns, lanes) * size
@@ -152,6 +152,8 @@ def _convolve(  # type: ignore[no-untyped-def]
     ahead = 0 if across_images or groups > 1 else TILE_ROWS * geometry[7] * x_row * size
     words = CHUNK_TILES * (list_words + TILE_ROWS) + 3 * TILE_ROWS
     row_task, column_task = task // column_tasks, task % column_tasks
+    if moments.size > 0:
+        moments[task] = 0
     first_panel = panels * column_task // column_tasks
     last_panel = panels * (column_task + 1) // column_tasks
     a_lists = scratch[task * words :]
@@ -177,7 +179,7 @@ def _convolve(  # type: ignore[no-untyped-def]
         if moments.size > 0:
             vectors = (columns + lanes - 1) // lanes
             first_column = vectors * first_panel // panels * lanes
-            last_column = y_row if last_panel == panels else vectors * last_panel // panels * lanes
+            last_column = groups * columns if last_panel == panels else vectors * last_panel // panels * lanes
             written = min(count * TILE_ROWS, pixels - begin * TILE_ROWS)
             for index in range(written):
                 c_lists[index] = (c_lists[index] - y.ctypes.data) // size
@@ -204,7 +206,7 @@ def _run(
     flat, row = pixel_rows(source)
     images, k, height, width = y.shape
     if y.size == 0:
-        return np.zeros((0, KEPT, k))
+        return np.empty((0, KEPT, k))
     depth, columns, taps = source.shape[1] // groups * run, k // groups, geometry[4] * geometry[5]
     work = images * k * height * width * taps * depth
     threads, lanes = get_num_threads() if work > ONE_THREAD else 1, VECTOR_BYTES // flat.itemsize
@@ -228,20 +230,22 @@ def _run(
     scratch = np.empty(tasks * (CHUNK_TILES * (taps * LIST_WORDS + TILE_ROWS) + 3 * TILE_ROWS), np.int64)
     edges = empty((tasks * CHUNK_TILES * taps * TILE_ROWS * depth if run > 1 else 0,), y.dtype)
     counts = np.empty(tasks * CHUNK_TILES, np.int64)
-    moments = np.zeros((tasks if with_moments else 0, KEPT, k))
+    moments = np.empty((tasks if with_moments else 0, KEPT, k))
     _convolve(
         tasks, geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
         packed if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
-        np.zeros(max(depth, source.shape[1]), y.dtype), pixel_rows(y)[0], scratch, edges, counts,
+        np.zeros(max(depth, source.shape[1]), y.dtype), *pixel_rows(y), scratch, edges, counts,
         row_tasks, column_tasks, moments,
     )  # fmt: skip
     return moments
 
 
 @forward.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
-def forward_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias)[0]
+def forward_direct(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    return _forward(problem, x, weight, bias, out=out)[0]
 
 
 @forward_statistics.variant("direct", device="cpu", priority=20, refuses=refuses_statistics)
@@ -249,12 +253,14 @@ def forward_statistics_direct(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array]:
     y, moments = _forward(problem, x, weight, bias, with_moments=True)
-    return y, *joined_moments(moments)
+    return y, *joined_moments(moments, y.size // y.shape[1])
 
 
 @forward_relu.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
-def forward_relu_direct(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=True)[0]
+def forward_relu_direct(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    return _forward(problem, x, weight, bias, relu=True, out=out)[0]
 
 
 def _forward(
@@ -264,8 +270,9 @@ def _forward(
     bias: Array | None,
     relu: bool = False,
     with_moments: bool = False,
+    out: Array | None = None,
 ) -> tuple[Array, np.ndarray]:
-    y = empty_channels_last(problem.output_shape, problem.dtype)
+    y = result(problem.output_shape, x, out)
     k, c, r, s = problem.weight_shape
     geometry, x = forward_geometry(problem), channels_last(x)
     if joins_row(problem, pixel_rows(x)[1], VECTOR_BYTES // y.itemsize):

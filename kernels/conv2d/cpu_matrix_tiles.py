@@ -43,6 +43,7 @@ from ..cpu.tasks import task_kernel
 from ..cpu.two_bfloat16 import LANES, split
 from . import forward, forward_relu, input_gradient
 from .cpu_direct import forward_direct, forward_relu_direct, input_gradient_direct
+from .output import result
 from .plane import (
     Plane,
     forward_plane,
@@ -178,23 +179,29 @@ def _run(
     return not not_finite.any()
 
 
-def _forward(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array | None:
-    y = empty_channels_last(problem.output_shape, problem.dtype)
+def _forward(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, relu: bool, out: Array | None
+) -> Array | None:
+    y = result(problem.output_shape, x, out)
     c, r, s = problem.weight_shape[1:]
     strides = (0, 1, r * s, c * r * s)
     return y if _run(forward_plane(problem), channels_last(x), weight, strides, bias, y, relu) else None
 
 
 @forward.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
-def forward_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    y = _forward(problem, x, weight, bias, relu=False)
-    return forward_direct(problem, x, weight, bias) if y is None else y
+def forward_matrix_tiles(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    y = _forward(problem, x, weight, bias, relu=False, out=out)
+    return forward_direct(problem, x, weight, bias, out) if y is None else y
 
 
 @forward_relu.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
-def forward_relu_matrix_tiles(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    y = _forward(problem, x, weight, bias, relu=True)
-    return forward_relu_direct(problem, x, weight, bias) if y is None else y
+def forward_relu_matrix_tiles(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    y = _forward(problem, x, weight, bias, relu=True, out=out)
+    return forward_relu_direct(problem, x, weight, bias, out) if y is None else y
 
 
 @input_gradient.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)

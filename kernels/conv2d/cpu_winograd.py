@@ -25,6 +25,7 @@ from ..cpu.tasks import task_kernel
 from ..cpu.tile import FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
 from ..cpu.vectors import VECTOR_BYTES, copy_spread
 from . import forward, forward_relu, forward_statistics, input_gradient
+from .output import result
 from .problem import Conv2dProblem
 from .reference import refuses_empty
 from .winograd_transforms import (
@@ -99,7 +100,7 @@ def _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists):  # type: 
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
     task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias,
-    relu, zeros, junk, y, buffer, buffer_size, lists, lists_size, ones, block, moments,
+    relu, zeros, junk, y, y_row, buffer, buffer_size, lists, lists_size, ones, block, moments,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
@@ -116,6 +117,8 @@ def _convolve(  # type: ignore[no-untyped-def]
     targets = c_lists[POSITIONS * rows_of_block * TILE_ROWS :]
     sources = targets[block * OUTPUTS :]
     listed = 0
+    if moments.size > 0:
+        moments[task] = 0
     stop = units * (task + 1) // tasks
     for begin in range(units * task // tasks, stop, rows_of_block):
         rows = min(rows_of_block, stop - begin)
@@ -131,7 +134,7 @@ def _convolve(  # type: ignore[no-untyped-def]
                 x, x_row, image, height, width, row - top, column - left, INPUT_TILE,
                 zeros.ctypes.data, sources, 0,
             )  # fmt: skip
-            list_square(y, columns, image, p, q, row, column, OUTPUT_TILE, junk.ctypes.data, targets, t * OUTPUTS)
+            list_square(y, y_row, image, p, q, row, column, OUTPUT_TILE, junk.ctypes.data, targets, t * OUTPUTS)
             for vector in range(depth_vectors):
                 transform_input(
                     x, sources.ctypes.data, 0, v + t * v_row, block * v_row, vector * VECTOR_BYTES,
@@ -181,7 +184,7 @@ def _run(
     `strides` are those of the flat weight: start, tap, source channel, target channel.
     """
     if y.size == 0:
-        return np.zeros((0, KEPT, y.shape[1]))
+        return np.empty((0, KEPT, y.shape[1]))
     source = channels_last(source)
     flat, row = pixel_rows(source)
     (images, columns, p, q), (depth, height, width) = y.shape, source.shape[1:]
@@ -209,11 +212,11 @@ def _run(
     block = rows * TILE_ROWS
     buffer_size = rows * unit_bytes // flat.itemsize
     lists_size = POSITIONS * rows * (LIST_WORDS + TILE_ROWS) + block * OUTPUTS + POSITIONS
-    moments = np.zeros((tasks if with_moments else 0, KEPT, columns))
+    moments = np.empty((tasks if with_moments else 0, KEPT, columns))
     _convolve(
         tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
         np.zeros(columns, y.dtype) if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
-        np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), pixel_rows(y)[0],
+        np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), *pixel_rows(y),
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
         np.ones(POSITIONS * rows, np.int64), block, moments,
     )  # fmt: skip
@@ -221,8 +224,10 @@ def _run(
 
 
 @forward.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
-def forward_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias)[0]
+def forward_winograd(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    return _forward(problem, x, weight, bias, out=out)[0]
 
 
 @forward_statistics.variant(
@@ -235,12 +240,14 @@ def forward_statistics_winograd(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array]:
     y, moments = _forward(problem, x, weight, bias, with_moments=True)
-    return y, *joined_moments(moments)
+    return y, *joined_moments(moments, y.size // y.shape[1])
 
 
 @forward_relu.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
-def forward_relu_winograd(problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None) -> Array:
-    return _forward(problem, x, weight, bias, relu=True)[0]
+def forward_relu_winograd(
+    problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
+) -> Array:
+    return _forward(problem, x, weight, bias, relu=True, out=out)[0]
 
 
 def _forward(
@@ -250,8 +257,9 @@ def _forward(
     bias: Array | None,
     relu: bool = False,
     with_moments: bool = False,
+    out: Array | None = None,
 ) -> tuple[Array, np.ndarray]:
-    y = empty_channels_last(problem.output_shape, problem.dtype)
+    y = result(problem.output_shape, x, out)
     c = problem.in_channels
     return y, _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y, relu, with_moments)
 

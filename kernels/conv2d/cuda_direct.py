@@ -9,8 +9,8 @@ from ..cuda.buffers import channels_last, contiguous, empty, empty_channels_last
 from ..cuda.dtypes import REAL, refuses_other_dtypes
 from ..cuda.launch import CudaSource, struct
 from . import forward, forward_relu, input_gradient, weight_gradient
-from .cuda_output import result
 from .geometry import Geometry, forward_geometry, transposed_geometry
+from .output import result
 from .problem import Conv2dProblem
 
 THREADS = 256

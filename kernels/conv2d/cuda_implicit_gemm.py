@@ -19,8 +19,8 @@ from ..cuda.dtypes import REAL, refuses_other_dtypes
 from ..cuda.launch import CudaSource, struct
 from ..matmul.tiles import BUSY, DEFINITIONS, SLICE_BYTES, choose_tile, defines, lanes_of, never_compiled
 from . import forward, forward_relu, forward_statistics, input_gradient, weight_gradient
-from .cuda_output import result
 from .geometry import Geometry, forward_geometry, transposed_geometry
+from .output import result
 from .problem import Conv2dProblem
 from .reference import refuses_empty
 

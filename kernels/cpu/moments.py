@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import jit
-from .rows import view
+from .rows import span, view
+from .tasks import task_kernel, tasks_for
 
 KEPT = 4  # numbers a channel: count, first value, sum, sum of squares
 
@@ -20,7 +21,7 @@ KEPT = 4  # numbers a channel: count, first value, sum, sum of squares
 def add_moments(y, starts, count, first, last, moments):  # type: ignore[no-untyped-def]
     """Count the channels `first` to `last` of the rows that begin at y[start] for `count` starts >= 0.
 
-    Starts below zero are left out. `moments` (4, channels) begins as zeros.
+    Starts below zero are left out. `moments` (4, channels) is set to zeros before the first rows.
     """
     channels = last - first
     rows = 0
@@ -52,12 +53,36 @@ def add_moments(y, starts, count, first, last, moments):  # type: ignore[no-unty
             squares[c] += d0 * d0
 
 
-def joined_moments(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance from the numbers (tasks, 4, channels) of all tasks, in float64."""
-    count, first, total, squares = moments.transpose(1, 0, 2)
-    shift = total / np.maximum(count, 1)
-    means, everything = first + shift, count.sum(0)
-    mean = (count * means).sum(0) / everything
-    deviation = means - mean
-    variance = (squares - total * shift + count * deviation * deviation).sum(0) / everything
-    return mean, np.maximum(variance, 0)
+@task_kernel
+def _join(task, tasks, parts, count, mean, variance):  # type: ignore[no-untyped-def]
+    """Mean and biased variance of `count` values a channel, from the numbers that all parts kept."""
+    channels = mean.size
+    first, last = span(task, tasks, channels)
+    mean[first:last] = 0
+    variance[first:last] = 0
+    guess = parts[0, 1]
+    for part in range(parts.shape[0]):
+        counts, firsts, totals = parts[part, 0], parts[part, 1], parts[part, 2]
+        for c in range(first, last):
+            mean[c] += counts[c] * (firsts[c] - guess[c]) + totals[c]
+    for c in range(first, last):
+        mean[c] = guess[c] + mean[c] / count
+    for part in range(parts.shape[0]):
+        counts, firsts, totals, squares = parts[part, 0], parts[part, 1], parts[part, 2], parts[part, 3]
+        for c in range(first, last):
+            shift = totals[c] / max(counts[c], 1.0)
+            deviation = firsts[c] + shift - mean[c]
+            variance[c] += squares[c] - totals[c] * shift + counts[c] * deviation * deviation
+    for c in range(first, last):
+        value = variance[c] / count
+        variance[c] = 0.0 if value < 0 else value
+
+
+def joined_moments(parts: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance, in float64, from the numbers (tasks, 4, channels) of all tasks.
+
+    `count` is how many values a channel has, those of all tasks together.
+    """
+    mean, variance = np.empty((2, parts.shape[2]))
+    _join(tasks_for(parts.size), parts, count, mean, variance)
+    return mean, variance

@@ -269,6 +269,49 @@ def test_what_kernels_keep_of_a_frozen_filter_goes_with_it() -> None:
     assert key not in frozen._forms
 
 
+@pytest.mark.parametrize("operation", [conv2d.forward, conv2d.forward_relu], ids=lambda operation: operation.name)
+@pytest.mark.parametrize(
+    ("variant", "problem"),
+    [
+        ("direct", Conv2dProblem(2, 16, (6, 5), 24, (3, 3), padding=(1, 1))),
+        ("direct", Conv2dProblem(2, 3, (9, 8), 21, (7, 7), (2, 2), (3, 3), dtype="float64")),
+        ("direct", Conv2dProblem(1, 20, (6, 5), 200, (1, 1))),  # threads share out the columns
+        ("direct", Conv2dProblem(2, 6, (6, 5), 9, (3, 3), groups=3)),
+        ("winograd", Conv2dProblem(2, 18, (9, 6), 21, (3, 3), padding=(1, 1))),
+        ("matrix_tiles", Conv2dProblem(2, 16, (6, 5), 40, (3, 3), padding=(1, 1))),
+    ],
+)
+def test_a_result_may_go_into_a_slice_of_channels(operation: Any, variant: str, problem: Conv2dProblem) -> None:
+    """It is the same bits, and what lies beside it stays as it was."""
+    chosen = operation.variants[variant]
+    if obstacle := chosen.obstacle(problem, "cpu"):
+        pytest.skip(obstacle)
+    arrays = arguments_of(operation, operands(problem, 0, "channels_last"), True)
+    n, k, p, q = problem.output_shape
+    whole = np.full((n, p, q, k + 8), 7, problem.dtype)
+    out = whole[..., 3 : 3 + k].transpose(0, 3, 1, 2)
+    assert chosen.function(problem, *arrays, out=out) is out
+    np.testing.assert_array_equal(out, chosen.function(problem, *arrays))
+    assert (whole[..., :3] == 7).all()
+    assert (whole[..., 3 + k :] == 7).all()
+
+
+@pytest.mark.parametrize("variant", ["direct", "winograd"])
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (np.zeros((2, 4, 6, 5), np.float32), r"out must be float32 of shape \(2, 5, 6, 5\) on cpu, got float32"),
+        (np.zeros((2, 5, 6, 5)), "out must be float32 of .* got float64"),
+        (np.zeros((2, 5, 6, 5), np.float32), "out must lie channels-last"),
+    ],
+)
+def test_a_place_for_the_result_that_does_not_fit(variant: str, out: np.ndarray, message: str) -> None:
+    problem = Conv2dProblem(2, 4, (6, 5), 5, (3, 3), padding=(1, 1))
+    arrays = arguments_of(conv2d.forward, operands(problem, 0))
+    with pytest.raises(ShapeError, match=message):
+        conv2d.forward.variants[variant].function(problem, *arrays, out=out)
+
+
 @every_variant(conv2d.forward_relu)
 def test_not_a_number_survives_relu(operation: Any, variant: str) -> None:
     problem = Conv2dProblem(1, 4, (9, 9), 8, (3, 3), padding=(1, 1))

@@ -1,9 +1,10 @@
-"""Where a CUDA convolution reads its small arrays and writes its result."""
+"""Where a convolution writes its result."""
 
 from __future__ import annotations
 
 from ..arrays import Array, device_of, is_channels_last
-from ..cuda.buffers import empty_channels_last
+from ..cpu import buffers as on_cpu
+from ..cuda import buffers as on_gpu
 from ..errors import ShapeError
 
 
@@ -14,7 +15,9 @@ def result(shape: tuple[int, int, int, int], like: Array, out: Array | None) -> 
         ShapeError: if `out` has another shape, dtype or device, or does not lie channels-last.
     """
     if out is None:
-        return empty_channels_last(shape, like.dtype, like=like)
+        if device_of(like) == "cpu":
+            return on_cpu.empty_channels_last(shape, like.dtype)
+        return on_gpu.empty_channels_last(shape, like.dtype, like=like)
     if out.shape != shape or out.dtype != like.dtype or device_of(out) != device_of(like):
         raise ShapeError(
             f"conv2d: out must be {like.dtype} of shape {shape} on {device_of(like)}, got {out.dtype} of shape "
