@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 from .arrays import device_of
 from .cpu.jit import get_num_threads, thread_listeners
+from .cpu.recording import again
 from .errors import KernelError, MinigradError
 from .tuned import Choice as Measured
 from .tuned import Tuned, default_path, load
@@ -54,6 +55,8 @@ class Variant:
     `refuses(problem)` gives the reason why the variant cannot run a problem, or None where it can.
     `priority` decides between variants that can run; it may depend on the problem. Where it is negative, the
     variant runs only if somebody asks for it by name, and no measurement chooses it: it is less accurate.
+    `only_launches`: all that the function computes it computes in task kernels (`cpu.tasks`), so that a recording
+    may keep these in its place.
     `origin` tells versions of a kernel apart that is not minigrad's own: a hash of the file that it came from.
     """
 
@@ -63,6 +66,12 @@ class Variant:
     refuses: Callable[[Any], str | None]
     priority: int | Callable[[Any], int]
     origin: str = ""
+    only_launches: bool = False
+
+    def __call__(self, problem: Hashable, *arrays: Any, **options: Any) -> Any:
+        if self.only_launches:
+            return self.function(problem, *arrays, **options)
+        return again(lambda: self.function(problem, *arrays, **options), arrays)
 
     @property
     def identity(self) -> str:
@@ -117,8 +126,9 @@ class Operation:
         device: str,
         priority: int | Callable[[Any], int] = 0,
         refuses: Callable[[Any], str | None] = lambda problem: None,
+        only_launches: bool = False,
     ) -> Callable[[Implementation], Implementation]:
-        """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any"."""
+        """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any". See `Variant`."""
 
         def register(function: Implementation) -> Implementation:
             if device not in DEVICES:
@@ -126,7 +136,7 @@ class Operation:
                 raise KernelError(f"{self.name}: the device of variant {name!r} is one of {known}; not {device!r}")
             if name in (AUTO, UNTUNED) or name in self.variants:
                 raise KernelError(f"{self.name}: the variant name {name!r} is taken")
-            self.variants[name] = Variant(name, device, function, refuses, priority)
+            self.variants[name] = Variant(name, device, function, refuses, priority, only_launches=only_launches)
             self._selected.clear()
             return function
 
@@ -174,7 +184,7 @@ class Operation:
 
     def __call__(self, problem: Hashable, *arrays: Any, **options: Any) -> Any:
         first = arrays[0][0] if isinstance(arrays[0], list | tuple) else arrays[0]
-        return self.select(problem, device_of(first)).function(problem, *arrays, **options)
+        return self.select(problem, device_of(first))(problem, *arrays, **options)
 
     def __repr__(self) -> str:
         return f"Operation({self.name!r}, variants={list(self.variants)})"

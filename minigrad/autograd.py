@@ -14,9 +14,11 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import copy
 from typing import Any
 
 from .kernels.arrays import Array, owner
+from .kernels.cpu.recording import recording
 from .kernels.errors import DeviceError, MinigradError
 from .readers import Readers
 from .tensor import Tensor, is_floating
@@ -254,6 +256,22 @@ def _check_devices(function: Function, inputs: tuple[Any, ...]) -> None:
         )
 
 
+def _recorded_forward(function: Function, arrays: list[Any]) -> Array:
+    """`forward` while what is computed is recorded: by the operations that it calls, or else as a whole."""
+    present = recording()
+    assert present is not None
+    if type(function).__module__.partition(".")[0] != __name__.partition(".")[0]:
+        present.spoil(
+            f"{function.name} is no operation of minigrad's own, and may keep what it should compute anew"
+        )
+    before = len(present.steps)
+    result = function.forward(*arrays)
+    if len(present.steps) > before:
+        return result
+    twin = copy(function)  # a Function forgets what it is once its gradient has been computed
+    return present.keep_call(lambda: twin.forward(*arrays), result, arrays)
+
+
 def apply(function: Function, *inputs: Any) -> Tensor:
     """The single dispatch point: run a Function forward, and record it where a gradient will be wanted.
 
@@ -264,7 +282,7 @@ def apply(function: Function, *inputs: Any) -> Tensor:
     arrays = [x.data if isinstance(x, Tensor) else x for x in inputs]
     if len(arrays) > 1 and len({type(array) for array in arrays if hasattr(array, "strides")}) > 1:
         _check_devices(function, inputs)
-    result = function.forward(*arrays)
+    result = function.forward(*arrays) if recording() is None else _recorded_forward(function, arrays)
     output = Tensor(result)
     output.readers = function.shared_readers
     for x in inputs:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .creation import Shape, known_dtype, sizes
 from .kernels.arrays import Array
+from .kernels.cpu.recording import spoil
 from .kernels.cuda.graph import is_capturing
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .tensor import Tensor, is_floating
@@ -50,6 +51,7 @@ class Generator:
         """
         first = self.reserve(blocks)
         if self._counted_from is None:
+            spoil("random numbers are drawn from a generator that nobody counts for it")
             if is_capturing():
                 raise MinigradError(
                     "random numbers are drawn while a graph is captured, from a generator that the graph does not "
@@ -74,6 +76,7 @@ class Generator:
 
     def numpy(self, size: int) -> np.random.Generator:
         """A NumPy generator for `size` numbers, at a place of the stream that nothing else uses."""
+        spoil("random numbers are drawn by NumPy")
         first = self.reserve(max(1, size))
         return np.random.Generator(np.random.Philox(key=self.seed, counter=first << 128))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .kernels.arrays import Array, array_module, device_of, on_host
+from .kernels.cpu.recording import spoil
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .readers import Readers
 
@@ -120,6 +121,7 @@ class Tensor:
         the forward and the backward pass makes gradients wrong without an error. Write to a copy of it, or
         assign to the Tensor (x[index] = values), which checks.
         """
+        spoil("the values of a Tensor are read")
         return self.data if self.device == "cpu" else on_host(self.data)
 
     def item(self) -> float | int | bool:
@@ -130,6 +132,7 @@ class Tensor:
         """
         if self.size != 1:
             raise ShapeError(f"item() takes one element out of a Tensor that has one; this has shape {self.shape}")
+        spoil("the value of a Tensor is read")
         return self.data.item()
 
     def tolist(self) -> Any:

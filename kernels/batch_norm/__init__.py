@@ -28,6 +28,7 @@ Ioffe and Szegedy, "Batch normalization", arXiv 1502.03167, algorithm 1 and the 
 """
 
 from ..arrays import Array
+from ..cpu.recording import again
 from ..registry import Operation
 from .problem import BatchNormProblem, Running
 
@@ -40,9 +41,9 @@ move_statistics = Operation("batch_norm_move_statistics", family="batch_norm")
 def move(problem: BatchNormProblem, running: Running, mean: Array, variance: Array) -> None:
     """Move `running` towards the statistics of a batch, and count the batch."""
     move_statistics(problem, running.mean, running.variance, mean, variance, running.momentum)
-    if running.batches is not None:
-        batches = running.batches
-        batches += 1
+    batches = running.batches
+    if batches is not None:
+        again(lambda: batches.__iadd__(1))
 
 
 from . import cpu, cuda, reference  # noqa: E402  (they register their variants on the operations above)

@@ -41,7 +41,7 @@ def refuses(problem: ConcatProblem) -> str | None:
     return refuses_other_than_floats(problem)
 
 
-@forward.variant("channels_last", device="cpu", priority=10, refuses=refuses)
+@forward.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses)
 def forward_channels_last(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     view = common_view(problem, arrays)
     if view is not None:

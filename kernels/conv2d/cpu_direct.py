@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
@@ -218,7 +218,7 @@ def _run(
     row_tasks = max(1, threads // column_tasks)
 
     def packed_panels() -> Array:
-        flat_weight = np.ascontiguousarray(weight if run == 1 else weight.transpose(0, 2, 3, 1)).reshape(-1)
+        flat_weight = contiguous(weight if run == 1 else weight.transpose(0, 2, 3, 1)).reshape(-1)
         packed = empty((groups * packed_size(taps * depth, columns, lanes),), y.dtype)
         tasks = groups * -(-columns // lanes)
         pack_filter(tasks, flat_weight, *strides, groups, taps, depth, columns, panels, packed)
@@ -234,21 +234,21 @@ def _run(
     _convolve(
         tasks, geometry, run, images, images >= TILE_ROWS and 1 < height * width <= SMALL_MAP and taps > 1,
         flat, row, depth, packed, columns, groups, panels,
-        packed if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
+        packed if bias is None else contiguous(bias), bias is not None, relu,
         np.zeros(max(depth, source.shape[1]), y.dtype), *pixel_rows(y), scratch, edges, counts,
         row_tasks, column_tasks, moments,
     )  # fmt: skip
     return moments
 
 
-@forward.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
+@forward.variant("direct", device="cpu", only_launches=True, priority=20, refuses=refuses_other_than_floats)
 def forward_direct(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
     return _forward(problem, x, weight, bias, out=out)[0]
 
 
-@forward_statistics.variant("direct", device="cpu", priority=20, refuses=refuses_statistics)
+@forward_statistics.variant("direct", device="cpu", only_launches=True, priority=20, refuses=refuses_statistics)
 def forward_statistics_direct(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None
 ) -> tuple[Array, Array, Array]:
@@ -256,7 +256,7 @@ def forward_statistics_direct(
     return y, *joined_moments(moments, y.size // y.shape[1])
 
 
-@forward_relu.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
+@forward_relu.variant("direct", device="cpu", only_launches=True, priority=20, refuses=refuses_other_than_floats)
 def forward_relu_direct(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
@@ -283,7 +283,7 @@ def _forward(
     return y, _run(geometry, x, weight, strides, bias, y, problem.groups, 1, relu, with_moments)
 
 
-@input_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
+@input_gradient.variant("direct", device="cpu", only_launches=True, priority=20, refuses=refuses_other_than_floats)
 def input_gradient_direct(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     k, c, r, s = problem.weight_shape

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
@@ -194,7 +194,7 @@ def _run(
     panels = panels_of(columns, 1, lanes)
 
     def transformed() -> Array:
-        flat_weight = np.ascontiguousarray(weight).reshape(-1)
+        flat_weight = contiguous(weight).reshape(-1)
         packed = empty((packed_size(POSITIONS * depth, columns, lanes),), y.dtype)
         scratch = empty((vectors * 9 * lanes,), y.dtype)
         _transform_filters(vectors, flat_weight, *strides, depth, columns, panels, scratch, packed)
@@ -215,7 +215,7 @@ def _run(
     moments = np.empty((tasks if with_moments else 0, KEPT, columns))
     _convolve(
         tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
-        np.zeros(columns, y.dtype) if bias is None else np.ascontiguousarray(bias), bias is not None, relu,
+        np.zeros(columns, y.dtype) if bias is None else contiguous(bias), bias is not None, relu,
         np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), *pixel_rows(y),
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
         np.ones(POSITIONS * rows, np.int64), block, moments,
@@ -223,7 +223,9 @@ def _run(
     return moments
 
 
-@forward.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
+@forward.variant(
+    "winograd", device="cpu", only_launches=True, priority=lambda p: _priority(p, p.output_size), refuses=refuses
+)
 def forward_winograd(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
@@ -233,6 +235,7 @@ def forward_winograd(
 @forward_statistics.variant(
     "winograd",
     device="cpu",
+    only_launches=True,
     priority=lambda p: _priority(p, p.output_size),
     refuses=lambda p: refuses_empty(p) or refuses(p),
 )
@@ -243,7 +246,9 @@ def forward_statistics_winograd(
     return y, *joined_moments(moments, y.size // y.shape[1])
 
 
-@forward_relu.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.output_size), refuses=refuses)
+@forward_relu.variant(
+    "winograd", device="cpu", only_launches=True, priority=lambda p: _priority(p, p.output_size), refuses=refuses
+)
 def forward_relu_winograd(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
@@ -264,7 +269,9 @@ def _forward(
     return y, _run(x, problem.padding, weight, (0, 1, 9, 9 * c), bias, y, relu, with_moments)
 
 
-@input_gradient.variant("winograd", device="cpu", priority=lambda p: _priority(p, p.input_size), refuses=refuses)
+@input_gradient.variant(
+    "winograd", device="cpu", only_launches=True, priority=lambda p: _priority(p, p.input_size), refuses=refuses
+)
 def input_gradient_winograd(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     (top, left), c = problem.padding, problem.in_channels

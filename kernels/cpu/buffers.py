@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import math
 import weakref
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import itemgetter
 
 import numpy as np
 
 from ..arrays import Array, is_channels_last
+from .recording import again
 
 SMALLEST_POOLED = 1 << 16  # bytes; below this malloc is as fast
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector: none lies across two lines
@@ -25,6 +30,8 @@ LARGEST_WASTE = 1.25  # a block may be this much larger than what was asked for
 
 class BlockPool:
     """Free blocks sorted by size. Best fit, and a new block where none fits well."""
+
+    smallest = SMALLEST_POOLED
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
@@ -37,6 +44,9 @@ class BlockPool:
         if position < len(self._sizes) and self._sizes[position] <= size * LARGEST_WASTE:
             self._sizes.pop(position)
             return self._blocks.pop(position)
+        return self._new(size)
+
+    def _new(self, size: int) -> np.ndarray:
         self.bytes_held += size
         block = np.empty(size + ALIGNMENT, np.uint8)
         start = -block.ctypes.data % ALIGNMENT
@@ -59,26 +69,62 @@ class BlockPool:
         self._blocks.clear()
 
 
+class PrivatePool(BlockPool):
+    """Memory for work that is recorded and repeated (`recording.py`); small arrays come from it, too."""
+
+    smallest = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[tuple[int, int]] = []  # where blocks begin and end, in order
+
+    def _new(self, size: int) -> np.ndarray:
+        block = super()._new(size)
+        start = block.ctypes.data
+        insort(self._made, (start, start + size))
+        return block
+
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether the memory of `array` is in one of the pool's blocks."""
+        start = array.__array_interface__["data"][0]
+        position = bisect_right(self._made, start, key=itemgetter(0))
+        return position > 0 and start < self._made[position - 1][1]
+
+
 pool = BlockPool()
-_lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray]] = {}  # by the reference's id: itself, and the block
+_private: ContextVar[BlockPool | None] = ContextVar("minigrad_private_pool", default=None)
+# By the reference's id: itself, the block, and where that goes back to.
+_lent: dict[int, tuple[weakref.ref[np.ndarray], np.ndarray, BlockPool]] = {}
 
 
 def _take_back(reference: weakref.ref[np.ndarray]) -> None:
-    pool.give(_lent.pop(id(reference))[1])
+    _, block, home = _lent.pop(id(reference))
+    home.give(block)
+
+
+@contextmanager
+def allocating_from(source: BlockPool | None) -> Iterator[None]:
+    """Take memory from `source` inside a `with` block; None: from the pool that everybody uses."""
+    token = _private.set(source)
+    try:
+        yield
+    finally:
+        _private.reset(token)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype | type | str) -> np.ndarray:
     """An uninitialised C-contiguous array, from the pool where it is large."""
     dtype, count = np.dtype(dtype), math.prod(shape)
     size = count * dtype.itemsize
-    if size < SMALLEST_POOLED:
+    source = _private.get() or pool
+    if size < source.smallest or not size:
         return np.empty(shape, dtype)
-    block = pool.take(size)
+    block = source.take(size)
     # A memoryview between block and array keeps NumPy from taking the block for the base of the array's views.
     # A plain reference costs a fifth of `weakref.finalize`.
     array = np.frombuffer(block.data, dtype, count)
     reference = weakref.ref(array, _take_back)
-    _lent[id(reference)] = reference, block
+    _lent[id(reference)] = reference, block, source
     return array.reshape(shape)
 
 
@@ -93,7 +139,16 @@ def channels_last(array: Array) -> np.ndarray:
     if is_channels_last(array):
         return array
     copy = empty_channels_last(array.shape, array.dtype)
-    copy[...] = array
+    again(lambda: np.copyto(copy, array))
+    return copy
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """`array` as it is if it is C-contiguous, else a copy that is."""
+    if array.flags.c_contiguous:
+        return array
+    copy = empty(array.shape, array.dtype)
+    again(lambda: np.copyto(copy, array))
     return copy
 
 

@@ -14,7 +14,7 @@ STEP = _GENERATOR.integers(0, 2**64, dtype=np.uint64) | np.uint64(1)
 
 
 @jit
-def _fingerprint(words, factors):  # type: ignore[no-untyped-def]
+def fingerprint_of_words(words, factors):  # type: ignore[no-untyped-def]
     total = np.uint64(0)
     for start in range(0, words.size, factors.size):
         block = words[start : start + factors.size]
@@ -31,4 +31,6 @@ def fingerprint(*arrays: np.ndarray) -> tuple[int, ...]:
     Any change of one word changes it, and changes of more cancel about as often as random numbers agree.
     Elements are of 4 or 8 bytes.
     """
-    return tuple([_fingerprint(np.ascontiguousarray(a).reshape(-1).view(np.uint32), FACTORS) for a in arrays])
+    return tuple(
+        [fingerprint_of_words(np.ascontiguousarray(a).reshape(-1).view(np.uint32), FACTORS) for a in arrays]
+    )

@@ -29,6 +29,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .jit import entry_point, jit, parallel_jit
+from .recording import Launch, recording
 
 SLOT = ir.IntType(64)
 ELEMENTS_PER_TASK = 1 << 14  # some microseconds of work, about what waking a thread costs
@@ -71,6 +72,18 @@ _call: Any = intrinsic(_calling)
 def _launch(function, tasks, slots):  # type: ignore[no-untyped-def]
     for task in numba.prange(tasks):
         _call(function, np.int64(task), tasks, slots)
+
+
+@parallel_jit
+def launch_all(launches):  # type: ignore[no-untyped-def]
+    """Launch after launch of `launches` (n, 3) int64: the entry, the number of tasks, the slots."""
+    for number in range(launches.shape[0]):
+        function, tasks, slots = launches[number, 0], launches[number, 1], launches[number, 2]
+        if tasks == 1:
+            _call(function, 0, 1, slots)
+        else:
+            for task in numba.prange(tasks):
+                _call(function, np.int64(task), tasks, slots)
 
 
 @jit
@@ -178,6 +191,9 @@ class TaskKernel:
         if entry is None:
             entry = self._entries[tuple(key)] = self._compile(arguments)
         table = np.array(slots, np.int64)
+        present = recording()
+        if present is not None:
+            present.keep_launch(Launch(entry.address, tasks, table), arguments)
         if tasks == 1:
             _launch_one(entry.address, address_of(table))  # wakes no other thread
         else:

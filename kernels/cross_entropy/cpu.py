@@ -12,9 +12,10 @@ import math
 
 import numpy as np
 
-from ..cpu.buffers import empty
+from ..cpu.buffers import contiguous, empty
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import jit
+from ..cpu.recording import again
 from ..cpu.rows import span
 from ..cpu.tasks import task_kernel, tasks_for
 from . import forward, input_gradient
@@ -74,8 +75,13 @@ def _tasks(problem: CrossEntropyProblem) -> int:
     return tasks_for(8 * problem.rows * problem.classes)  # an exponential costs as much as several elements
 
 
+def _labels(targets: np.ndarray) -> np.ndarray:
+    """As a contiguous array of int64."""
+    return contiguous(targets) if targets.dtype == np.int64 else again(lambda: targets.astype(np.int64, order="C"))
+
+
 def _arrays(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.ascontiguousarray(logits), np.ascontiguousarray(targets, np.int64)
+    return contiguous(logits), _labels(targets)
 
 
 @forward.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
@@ -92,6 +98,6 @@ def input_gradient_rows(
     problem: CrossEntropyProblem, glosses: np.ndarray, logits: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:
     glogits = empty((problem.rows, problem.classes), logits.dtype)
-    arrays = np.ascontiguousarray(glosses), *_arrays(logits, targets)
+    arrays = contiguous(glosses), *_arrays(logits, targets)
     _gradients(_tasks(problem), *arrays, float(problem.label_smoothing), problem.ignore_index, glogits)
     return glogits

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..cpu.buffers import empty
+from ..cpu.buffers import contiguous, empty
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.gemm import gemm
 from ..cpu.jit import get_num_threads
@@ -51,11 +51,11 @@ def _flat(matrix: np.ndarray) -> tuple[np.ndarray, int, bool]:
     for transposed, lying in ((False, matrix), (True, matrix.T)):
         if lying.flags.c_contiguous:
             return lying.reshape(-1), lying.shape[1], transposed
-    copy = np.ascontiguousarray(matrix)
+    copy = contiguous(matrix)
     return copy.reshape(-1), copy.shape[1], False
 
 
-@matmul.variant("shared", device="cpu", priority=10, refuses=refuses)
+@matmul.variant("shared", device="cpu", only_launches=True, priority=10, refuses=refuses)
 def matmul_shared(problem: MatmulProblem, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     (m, k), n = problem.left, problem.right[1]
     y = empty((m, n), left.dtype)

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..arrays import Array
 from ..cpu.floats import refuses_other_than_floats
+from ..cpu.pointers import elements
 from ..cpu.tasks import task_kernel
 from . import adam, rmsprop, sgd, squared_norm
-from .pointers import elements
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 from .reference import is_finite
 

@@ -224,7 +224,7 @@ def _average_input_gradient(task, tasks, gy, distance, channels, rows, columns, 
                     gx_row[c] += gy_row[c] * factor
 
 
-@max_forward.variant("channels_last", device="cpu", priority=10, refuses=refuses_max)
+@max_forward.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_max)
 def max_forward_channels_last(problem: Pool2dProblem, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, c, h, w = problem.shape
     y = empty_channels_last(problem.output_shape, x.dtype)
@@ -254,7 +254,7 @@ def _geometry(problem: Pool2dProblem) -> tuple[tuple[int, int], ...]:
     )
 
 
-@max_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_max)
+@max_input_gradient.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_max)
 def max_input_gradient_channels_last(problem: Pool2dProblem, gy: np.ndarray, indices: np.ndarray) -> np.ndarray:
     n, c, h, _ = problem.shape
     gx = empty_channels_last(problem.shape, gy.dtype)
@@ -263,7 +263,7 @@ def max_input_gradient_channels_last(problem: Pool2dProblem, gy: np.ndarray, ind
     return gx
 
 
-@max_gather.variant("channels_last", device="cpu", priority=10, refuses=refuses_max)
+@max_gather.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_max)
 def max_gather_channels_last(problem: Pool2dProblem, x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     n, c, _, _ = problem.shape
     y = empty_channels_last(problem.output_shape, x.dtype)
@@ -297,8 +297,10 @@ def refuses_average(problem: AverageProblem) -> str | None:
     return refuses_dilation(problem) or refuses_other_than_floats(problem)
 
 
-@adaptive_average_forward.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
-@average_forward.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
+@adaptive_average_forward.variant(
+    "channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_average
+)
+@average_forward.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_average)
 def average_forward_channels_last(problem: AverageProblem, x: np.ndarray) -> np.ndarray:
     n, c, h, w = problem.shape
     y = empty_channels_last(problem.output_shape, x.dtype)
@@ -308,8 +310,12 @@ def average_forward_channels_last(problem: AverageProblem, x: np.ndarray) -> np.
     return y
 
 
-@adaptive_average_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
-@average_input_gradient.variant("channels_last", device="cpu", priority=10, refuses=refuses_average)
+@adaptive_average_input_gradient.variant(
+    "channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_average
+)
+@average_input_gradient.variant(
+    "channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_average
+)
 def average_input_gradient_channels_last(problem: AverageProblem, gy: np.ndarray) -> np.ndarray:
     n, c, h, _ = problem.shape
     gx = empty_channels_last(problem.shape, gy.dtype)

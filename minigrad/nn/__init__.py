@@ -3,6 +3,7 @@
 from . import functional, init
 from .activation import Dropout, Flatten, ReLU
 from .branches import concat_branches
+from .captured import Captured
 from .containers import Identity, ModuleList, Sequential
 from .conv_unit import ConvBatchNorm2d, conv_batch_norm
 from .convolution import Conv2d, ConvTranspose2d
@@ -19,6 +20,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "Buffer",
+    "Captured",
     "Conv2d",
     "ConvBatchNorm2d",
     "ConvTranspose2d",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..autograd import Function, apply
 from ..kernels import conv2d
 from ..kernels.arrays import Array, array_module, device_of
+from ..kernels.cpu.recording import again
 from ..kernels.into import knows
 from ..kernels.registry import Operation, Variant
 from ..places import Place
@@ -39,7 +40,7 @@ class Conv2d(Function):
             chosen = conv2d.forward.select(self.problem, device_of(x))
             namesake = _namesake(conv2d.forward_statistics, chosen, self.problem, device_of(x))
             if namesake is not None and namesake.device != "any":  # the definition takes a pass of its own
-                y, *found = namesake.function(self.problem, x, weight, bias)
+                y, *found = namesake(self.problem, x, weight, bias)
                 moments.arrays = found[0], found[1]
                 return y
         return conv2d.forward(self.problem, x, weight, bias)
@@ -71,14 +72,16 @@ class Conv2dReLU(Function):
             return conv2d.forward_relu(self.problem, x, weight, bias)
         chosen = conv2d.forward.select(self.problem, device_of(x))
         namesake = _namesake(conv2d.forward_relu, chosen, self.problem, device_of(x))
-        function = chosen.function if namesake is None else namesake.function
-        if self.place is None or not knows(function, "out"):
-            y = function(self.problem, x, weight, bias)
+        variant = chosen if namesake is None else namesake
+        if self.place is None or not knows(variant.function, "out"):
+            y = variant(self.problem, x, weight, bias)
         else:
             out = self.place.array(self.problem.output_shape, x)
-            y = function(self.problem, x, weight, bias, out=out)
+            y = variant(self.problem, x, weight, bias, out=out)
             self.shared_readers = None if out is None else self.place.readers
-        return array_module(y).maximum(y, 0, out=y) if namesake is None else y
+        if namesake is None:
+            again(lambda: array_module(y).maximum(y, 0, out=y))
+        return y
 
 
 def _namesake(operation: Operation, chosen: Variant, problem: conv2d.Conv2dProblem, device: str) -> Variant | None:

@@ -8,7 +8,7 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from ..cpu.jit import jit
+from .jit import jit
 
 
 def _pointing(typing_context, like, address):  # type: ignore[no-untyped-def]

@@ -1,0 +1,49 @@
+"""Have any of these arrays changed? Asked of all of them at once, at the speed of reading them on every thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .fingerprint import FACTORS, fingerprint_of_words
+from .pointers import elements
+from .tasks import address_of, task_kernel
+
+CHUNK = 1 << 14  # words a task
+
+
+@task_kernel
+def _fingerprints(i, count, like, chunks, factors, found):  # type: ignore[no-untyped-def]
+    """found[i] = the fingerprint of chunk i; a chunk is an address and a number of words."""
+    found[i] = fingerprint_of_words(elements(like, chunks[i, 0], 0, chunks[i, 1]), factors)
+
+
+class Watch:
+    """The numbers in `arrays` as they are now, by their fingerprints.
+
+    Args:
+        arrays: C-contiguous, of whole 32-bit words; the watch keeps them alive.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self._arrays = list(arrays)
+        self._chunks = np.array(
+            [
+                (address_of(array) + 4 * start, min(CHUNK, array.nbytes // 4 - start))
+                for array in arrays
+                for start in range(0, array.nbytes // 4, CHUNK)
+            ],
+            np.int64,
+        ).reshape(-1, 2)
+        self._seen = self._found()
+
+    def _found(self) -> np.ndarray:
+        found = np.empty(len(self._chunks), np.uint64)
+        if len(found):
+            _fingerprints(len(found), np.empty(0, np.uint32), self._chunks, FACTORS, found)
+        return found
+
+    def sees_change(self) -> bool:
+        """Whether a number is another one than when this watch was made."""
+        return not np.array_equal(self._seen, self._found())

@@ -1,0 +1,115 @@
+"""A model in evaluation as a plan: its kernels are launched without asking the model which.
+
+    fast = nn.Captured(model.eval())
+    y = fast(x)                      # the bits of model(x)
+
+The first call on a shape of input asks the model, which compiles and folds what there is to. The second one
+records what the model asks for (`kernels.cpu.recording`); from then on the same is done on the same memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..autograd import active_hooks, no_grad
+from ..kernels.arrays import is_channels_last
+from ..kernels.cpu.buffers import PrivatePool, allocating_from, empty, empty_channels_last
+from ..kernels.cpu.plan import Plan
+from ..kernels.cpu.recording import Recording
+from ..kernels.cpu.watch import Watch
+from ..kernels.errors import MinigradError
+from ..tensor import Tensor
+from .module import Module, has_hooks
+
+MOST_SHAPES = 4  # of input that plans are kept for; each has memory of its own
+
+
+class _Evaluation(NamedTuple):
+    """A plan, where its input belongs, what the model gave, and the numbers of the model at that time."""
+
+    plan: Plan
+    input: np.ndarray
+    outputs: Any
+    state: list[tuple[Tensor, np.ndarray]]
+    watch: Watch
+
+    def holds(self) -> bool:
+        """Whether the model would give the same."""
+        return all(tensor.data is array for tensor, array in self.state) and not self.watch.sees_change()
+
+
+class Captured:
+    """`model` for evaluation, off the tape: the same bits, and on a CPU no Python between the kernels.
+
+    New values of parameters and buffers count from the next call on. A model that is changed in another way (its
+    layers, their hooks, the choice of kernels) needs a new `Captured`. On other devices, and where something in
+    the model cannot be recorded (see `trouble`), each call asks the model.
+
+    Args:
+        model: maps a Tensor to a Tensor, or to a tuple of Tensors.
+
+    Attributes:
+        trouble: why the model is asked each time, or "".
+    """
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.trouble = ""
+        self._evaluations: dict[Any, _Evaluation | None] = {}  # by input, the one that was used last at the end
+
+    def __call__(self, x: Tensor) -> Any:
+        """What `model(x)` gives, in memory that stays the caller's.
+
+        Raises:
+            MinigradError: if the model is in training mode. Whatever the model raises.
+        """
+        if self.model.training:
+            raise MinigradError("a captured model is one in evaluation mode: call eval() on it first")
+        with no_grad():
+            if self.trouble or x.device != "cpu" or active_hooks:
+                return self.model(x)
+            key = x.shape, x.dtype.name
+            asked_before = key in self._evaluations
+            evaluation = self._evaluations.pop(key, None)
+            if evaluation is None or not evaluation.holds():
+                if evaluation is not None or not asked_before:
+                    self._keep(key, None)
+                    return self.model(x)
+                evaluation = self._record(x)
+            else:
+                np.copyto(evaluation.input, x.data)
+                evaluation.plan.launch()
+            self._keep(key, evaluation)
+            return _copied(evaluation.outputs) if evaluation else self.model(x)
+
+    def _keep(self, key: Any, evaluation: _Evaluation | None) -> None:
+        self._evaluations[key] = evaluation
+        if len(self._evaluations) > MOST_SHAPES:
+            del self._evaluations[next(iter(self._evaluations))]
+
+    def _record(self, x: Tensor) -> _Evaluation | None:
+        """Ask the model about x, and keep what it asks for; None if that cannot be repeated."""
+        if any(has_hooks(module) for module in self.model.modules()):
+            self.trouble = "hooks look at its layers"
+            return None
+        state = [(tensor, tensor.data) for tensor in (*self.model.parameters(), *self.model.buffers())]
+        watch = Watch([array for _, array in state])
+        pool = PrivatePool()
+        with allocating_from(pool):
+            place = empty_channels_last if x.ndim == 4 and is_channels_last(x.data) else empty
+            memory = place(x.shape, x.dtype)
+            np.copyto(memory, x.data)
+            with Recording(pool) as recording:
+                outputs = self.model(Tensor(memory))
+        if recording.trouble:
+            self.trouble = recording.trouble
+            return None
+        return _Evaluation(Plan(recording), memory, outputs, state, watch)
+
+
+def _copied(outputs: Any) -> Any:
+    if isinstance(outputs, Tensor):
+        return Tensor(outputs.data.copy(order="K"))
+    return type(outputs)(*map(_copied, outputs)) if hasattr(outputs, "_fields") else tuple(map(_copied, outputs))
