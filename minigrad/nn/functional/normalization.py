@@ -10,6 +10,7 @@ from ...autograd import apply
 from ...kernels import batch_norm as kernels
 from ...kernels.arrays import dtype_name
 from ...kernels.batch_norm import BatchNormProblem
+from ...kernels.cpu.recording import again
 from ...kernels.dropout import DropoutProblem
 from ...kernels.errors import MinigradError, ShapeError
 from ...kernels.local_response_norm import LocalResponseNormProblem
@@ -111,8 +112,9 @@ def _running(mean: Tensor, variance: Tensor, momentum: float | None, batches: Te
     if momentum is not None:
         return kernels.Running(mean.data, variance.data, momentum, None if batches is None else batches.data)
     assert batches is not None
-    batches.data += 1
-    return kernels.Running(mean.data, variance.data, 1.0 / batches.data)  # nobody waits for that number
+    counted = batches.data
+    again(lambda: counted.__iadd__(1))
+    return kernels.Running(mean.data, variance.data, again(lambda: 1.0 / counted))  # nobody waits for that number
 
 
 def _as_images(x: Tensor) -> Tensor:
