@@ -20,7 +20,7 @@ from typing import Any
 from .kernels.arrays import Array, owner
 from .kernels.cpu.recording import recording
 from .kernels.errors import DeviceError, MinigradError
-from .readers import Readers
+from .readers import Reader, Readers
 from .tensor import Tensor, is_floating
 
 Gradient = Tensor | None
@@ -135,7 +135,7 @@ class Function:
         self.sequence = next(_sequence)
         self.edges = tuple([edge_of(x) for x in inputs])
         self._specifications = [(x.data.shape, x.data.dtype) if isinstance(x, Tensor) else None for x in inputs]
-        reader = weakref.ref(self)
+        reader: weakref.ref[Reader] = weakref.ref(self)
         if self.saves_inputs:
             self.inputs = self._read(inputs) if self.multilinear else inputs
             self._saved = [(x, x.data) for x in self.inputs if isinstance(x, Tensor)]

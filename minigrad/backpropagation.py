@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import Edge, Function, Gradient, GraphError, active_hooks, edge_of, set_grad_enabled
+from .casts import LateCast, cast_together
 from .kernels import accumulate
 from .kernels.accumulate import AccumulateProblem
 from .kernels.arrays import Array, dtype_name, owner
@@ -74,6 +75,9 @@ def backpropagate(
                     add(edge, result)
             if not retain_graph:
                 function.release()
+        late = {key: found for key, (_, found) in reached.items() if isinstance(found, LateCast)}
+        for key, gradient in zip(late, cast_together(list(late.values())), strict=True):
+            reached[key] = (reached[key][0], gradient)
     return reached
 
 

@@ -7,6 +7,7 @@ side (`kernels.concat.SideBySide`) that copies nothing.
 
 from __future__ import annotations
 
+from .casts import LateCast
 from .kernels import concat
 from .kernels.arrays import Array, array_module, dtype_name
 from .kernels.concat import ConcatProblem
@@ -56,5 +57,5 @@ def joined(first: Tensor, second: Tensor) -> bool:
 
 
 def whole(gradient: Tensor) -> Tensor:
-    """The gradient itself, of all channels."""
-    return gradient.whole() if isinstance(gradient, PartGradient) else gradient
+    """The gradient itself, of all channels and in its dtype."""
+    return gradient.whole() if isinstance(gradient, PartGradient | LateCast) else gradient

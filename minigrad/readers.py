@@ -8,18 +8,28 @@ whoever has written tells those who wait, and they refuse to give gradients made
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .autograd import Function
+from typing import Protocol
 
 
-class Readers(list["weakref.ref[Function]"]):
-    """The Functions that read one piece of memory; they are not kept alive."""
+class Reader(Protocol):
+    """What reads memory again later on: a recorded Function, or who keeps a copy that must stay true.
+
+    Attributes:
+        freed: whether it will not read any more.
+        spoiled_by: what changed the memory since it was read first, "" while nothing did.
+    """
+
+    name: str
+    freed: bool
+    spoiled_by: str
+
+
+class Readers(list[weakref.ref[Reader]]):
+    """Those that read one piece of memory; they are not kept alive."""
 
     __slots__ = ()
 
-    def add(self, function: weakref.ref[Function]) -> None:
+    def add(self, function: weakref.ref[Reader]) -> None:
         count = len(self)
         if count >= 8 and count & (count - 1) == 0:
             # Parameters are read at every step: forget the readers that are gone, at every doubling.
@@ -38,7 +48,7 @@ class Readers(list["weakref.ref[Function]"]):
         self.clear()
 
 
-def _is_waiting(reference: weakref.ref[Function]) -> Function | None:
+def _is_waiting(reference: weakref.ref[Reader]) -> Reader | None:
     """The Function, if it has not gone back yet."""
     function = reference()
     return None if function is None or function.freed else function

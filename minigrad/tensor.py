@@ -15,7 +15,7 @@ import numpy as np
 from .kernels.arrays import Array, array_module, device_of, on_host
 from .kernels.cpu.recording import spoil
 from .kernels.errors import DTypeError, MinigradError, ShapeError
-from .readers import Readers
+from .readers import Reader, Readers
 
 if TYPE_CHECKING:
     from .autograd import Function
@@ -198,7 +198,7 @@ class Tensor:
 
         backward(self, gradient, retain_graph, create_graph)
 
-    def note_reader(self, reader: weakref.ref[Function]) -> None:
+    def note_reader(self, reader: weakref.ref[Reader]) -> None:
         """Remember that a Function on the tape will read these values when it goes back."""
         if self.readers is None:
             self.readers = Readers()

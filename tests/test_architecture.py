@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     ["minigrad.kernels"],
     [
-        *("minigrad.readers", "minigrad.tensor", "minigrad.places", "minigrad.partial"),
+        *("minigrad.readers", "minigrad.tensor", "minigrad.places"),
+        *("minigrad.casts", "minigrad.partial"),
         *("minigrad.autograd", "minigrad.backpropagation"),
     ],
     ["minigrad.third_party"],

@@ -35,7 +35,7 @@ def refuses(problem: Any) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _chunks(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def chunks(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The tensor of each chunk, its first element, and its length."""
     chunks = [
         (tensor, start, min(CHUNK, size - start))
@@ -52,7 +52,7 @@ class _Step:
     def __init__(self, *lists: Arrays, steps: Sequence[Any] = ()) -> None:
         self._given = lists
         self._contiguous = [[contiguous(array) for array in arrays] for arrays in lists]
-        tensors, starts, lengths = _chunks(tuple(array.size for array in lists[0]))
+        tensors, starts, lengths = chunks(tuple(array.size for array in lists[0]))
         like = lists[0][0]
         table = np.zeros((len(tensors), MOST_ARRAYS + 2), np.int64)  # `Chunk` of optimizer_steps.cu
         for column, arrays in enumerate(self._contiguous):

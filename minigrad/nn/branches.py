@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from ..autocast import dtype_in_products
+from ..autocast import dtype_in_products, for_products
 from ..autograd import one_by_one
 from ..ops.conv import Moments
 from ..ops.parts import parts
@@ -89,7 +89,7 @@ def _convolved_together(units: Sequence[ConvBatchNorm2d], x: Tensor) -> list[Pre
         y = convolve(units[0].conv, x, weight, bias, units[0].bn.activation)
         return [Prepared(x=x, y=part) for part in parts(y, channels)]
     moments = Moments() if all(wants_moments(unit.conv, unit.bn) for unit in units) else None
-    weight = concat([unit.conv.weight for unit in units], axis=0)
+    weight = concat([for_products(unit.conv.weight) for unit in units], axis=0)
     y = convolve(units[0].conv, x, weight, None, moments=moments)
     found, start = [], 0
     for part, count in zip(parts(y, channels), channels, strict=True):

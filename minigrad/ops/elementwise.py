@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, apply
+from ..casts import Cast
 from ..kernels.arrays import Array, array_module
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor
@@ -273,21 +274,6 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     return apply(
         Clip(), x, *(bound if bound is None else as_operands((x, bound), "clip")[1] for bound in (min, max))
     )
-
-
-class Cast(Function):
-    """Another dtype; the gradient is cast back (by the base class)."""
-
-    saves_inputs = False
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = np.dtype(dtype)
-
-    def forward(self, x: Array) -> Array:
-        return x.astype(self.dtype)
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return gradient
 
 
 def of_dtype(x: Tensor, dtype: Any) -> Tensor:

@@ -205,7 +205,7 @@ class CapturedStep:
         images = Tensor(batch.images.transpose(axes) if batch.images.ndim == 4 else batch.images)
         self.optimizer.zero_grad()
         with ExitStack() as contexts:
-            contexts.enter_context(computing_in(self.precision))
+            contexts.enter_context(computing_in(self.precision, self.optimizer.parameters()))
             for generator, place in self._generators:
                 contexts.enter_context(generator.counted_from(place))
             outputs = self.model(images)

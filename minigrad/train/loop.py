@@ -283,7 +283,7 @@ class Training:
             outputs = self.model(x)
             return outputs, self.objective(outputs, targets)
 
-        with self._watched(), computing_in(self.config.precision):
+        with self._watched(), computing_in(self.config.precision, self.optimizer.parameters()):
             outputs, loss = forward()
             value = float(loss.item())
             if math.isfinite(value):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from minigrad.autocast import autocast
 from minigrad.kernels.registry import use_kernels
+from minigrad.tensor import Tensor
 
 from .config import ConfigError
 
@@ -15,15 +16,18 @@ TF32_KERNELS = {"conv2d": ("implicit_gemm_tensor_core", "auto"), "matmul": ("ten
 
 
 @contextmanager
-def computing_in(precision: str) -> Iterator[None]:
-    """Compute convolutions and linear layers in `precision`, one of `config.PRECISIONS`, inside a `with` block."""
+def computing_in(precision: str, parameters: Iterable[Tensor] = ()) -> Iterator[None]:
+    """Compute convolutions and linear layers in `precision`, one of `config.PRECISIONS`, inside a `with` block.
+
+    What is needed of `parameters` in 16 bits is made at once.
+    """
     if precision == "float32":
         yield
     elif precision == "tf32":
         with use_kernels(**TF32_KERNELS):
             yield
     else:
-        with autocast(precision):
+        with autocast(precision, parameters):
             yield
 
 

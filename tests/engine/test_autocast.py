@@ -135,3 +135,67 @@ def test_nothing_else_changes_dtype() -> None:
 def test_another_dtype_is_refused() -> None:
     with pytest.raises(mg.DTypeError, match="float16, bfloat16, or None; got 'float64'"), mg.autocast("float64"):
         pass
+
+
+# Copies that are made at once
+
+
+class Net(mg.nn.Module):
+    """Products of weights that are used once, twice, and outside of products."""
+
+    def __init__(self) -> None:
+        self.conv, self.fc = mg.nn.Conv2d(3, 8, 3), mg.nn.Linear(8, 8)
+
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        y = self.conv(x).mean((2, 3))
+        return self.fc(self.fc(y)).astype("float32").sum() + (self.fc.weight * self.fc.weight).sum()
+
+
+def found(net: Net, x: mg.Tensor, dtype: str, at_once: bool) -> list[np.ndarray]:
+    for parameter in net.parameters():
+        parameter.grad = None
+    with mg.autocast(dtype, net.parameters() if at_once else ()):
+        value = net(x)
+        value.backward()
+    return [value.numpy(), *(p.grad.numpy() for p in net.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_made_at_once_change_no_bit(dtype: str) -> None:
+    net, x = Net(), mg.tensor(drawn(2, 3, 6, 6))
+    one_by_one, at_once = (found(net, x, dtype, choice) for choice in (False, True))
+    assert len(at_once) == 5 and all(gradient.dtype == np.float32 for gradient in at_once)
+    np.testing.assert_equal(at_once, one_by_one)
+
+
+def test_a_gradient_of_a_gradient_goes_through_the_copies() -> None:
+    fc, x = mg.nn.Linear(4, 4), mg.tensor(drawn(2, 4))
+    penalties = []
+    for parameters in ((), fc.parameters()):
+        with mg.autocast("bfloat16", parameters):
+            (first,) = mg.grad((fc(x) * fc(x)).sum(), [fc.weight], create_graph=True)
+            assert first.dtype == np.float32
+            penalties.append(mg.grad((first * first).sum(), [fc.weight])[0].numpy())
+    np.testing.assert_array_equal(*penalties)
+
+
+def test_a_copy_of_numbers_that_changed_is_not_used() -> None:
+    fc, x = mg.nn.Linear(4, 4, bias=False), mg.tensor(drawn(2, 4))
+    optimizer = mg.optim.SGD(fc.parameters(), lr=1.0)
+    with mg.autocast("bfloat16", fc.parameters()):
+        fc(x).sum().backward()
+        optimizer.step()
+        stepped = fc(x).numpy()
+        fc.weight.data = fc.weight.data * 2
+        doubled = fc(x).numpy()
+    with mg.autocast("bfloat16"):
+        np.testing.assert_array_equal(fc(x).numpy(), doubled)
+    np.testing.assert_array_equal(2 * stepped.astype(np.float32), doubled.astype(np.float32))
+
+
+def test_to_assign_to_a_parameter_while_there_are_copies_is_refused() -> None:
+    fc = mg.nn.Linear(4, 4)
+    with mg.autocast("bfloat16", fc.parameters()), mg.no_grad(), pytest.raises(TypeError, match="autocast"):
+        fc.weight[0] = 1.0
+    with mg.no_grad():
+        fc.weight[0] = 1.0

@@ -351,7 +351,7 @@ def test_the_emulator_guards_arrays_that_a_kernel_finds_in_a_table() -> None:
         optimizer_steps.sgd, "multi_tensor", ([np.ones(5, np.float32)] * 2, [np.ones(5, np.float32)] * 2)
     )
     too_long = np.array([0, 1]), np.array([0, 0]), np.array([5, 6])
-    with mock.patch.object(cuda, "_chunks", lambda sizes: too_long), pytest.raises(KernelError) as caught:
+    with mock.patch.object(cuda, "chunks", lambda sizes: too_long), pytest.raises(KernelError) as caught:
         optimizer_steps.sgd(SgdProblem(), parameters, gradients, [], 0.1, [1, 1])
     # Eleven arguments, then two parameters; the second block writes one float too many.
     assert "block (1, 0, 0), thread (1, 0, 0)" in str(caught.value)
