@@ -34,7 +34,8 @@ def tune(config: TrainConfig, dataset: ImageDataset, model: Module) -> None:
     from minigrad.workbench.autotune import Tuner, contested, untuned_layers
     from minigrad.workbench.layers import layers_of
     from minigrad.workbench.roofline import Ceilings
-    from minigrad.workbench.session import Session, Settings
+    from minigrad.workbench.session import Session
+    from minigrad.workbench.settings import Settings
 
     if config.device == "emulated":
         raise ConfigError("--autotune needs times, and on --device emulated there are none")

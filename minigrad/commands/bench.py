@@ -130,7 +130,8 @@ def measure(arguments: argparse.Namespace) -> int:
     from minigrad.workbench.environment import environment
     from minigrad.workbench.roofline import measure_ceilings
     from minigrad.workbench.rows import Report
-    from minigrad.workbench.session import Session, Settings
+    from minigrad.workbench.session import Session
+    from minigrad.workbench.settings import Settings
     from minigrad.workbench.table import heading, page
 
     from .machine import apply_settings

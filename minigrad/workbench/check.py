@@ -61,8 +61,11 @@ def tolerance_of(variant: str, dtype: str) -> float:
     return TF32_TOLERANCE if dtype == "float32" and variant in TF32_VARIANTS else TOLERANCES[dtype]
 
 
-def compare(name: str, result: np.ndarray, right: np.ndarray, tolerance: float) -> Errors:
+def compare(name: str, result: np.ndarray, right: np.ndarray, tolerance: float, least_size: float = 0.0) -> Errors:
     """The errors of one result.
+
+    Args:
+        least_size: a root mean square that the right result is taken to have at least.
 
     Raises:
         WrongError: if it is not right; names the worst element, and how many are wrong.
@@ -79,7 +82,7 @@ def compare(name: str, result: np.ndarray, right: np.ndarray, tolerance: float) 
     if not right.size:
         return Errors()
     error = np.abs(wide - right)
-    size = float(np.sqrt(np.mean(right * right)))
+    size = max(float(np.sqrt(np.mean(right * right))), least_size)
     norm = float(np.sqrt(np.mean(error * error)))
     scale = np.maximum(np.abs(right), size)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -229,9 +232,9 @@ def check(function: Callable[..., Any], case: Case, tolerance: float) -> Errors:
             at the same addresses give what the values before gave.
     """
     held, copies = call(function, case, 0)
-    errors = _compared(copies, case.expected[0], tolerance)
+    errors = _compared(copies, case, 0, tolerance)
     _, others = call(function, case, 1)
-    errors = errors.worst(_compared(others, case.expected[1], tolerance))
+    errors = errors.worst(_compared(others, case, 1, tolerance))
     for result, kept, name in zip(held, copies, case.expected[0], strict=False):
         if _different(on_host(result), kept) is not None:
             raise WrongError(f"its result {name} changes when it is called again: both calls gave the same memory")
@@ -239,7 +242,7 @@ def check(function: Callable[..., Any], case: Case, tolerance: float) -> Errors:
     case.swap()
     _, exchanged = call(function, case, 0)
     try:
-        return errors.worst(_compared(exchanged, case.expected[0], tolerance))
+        return errors.worst(_compared(exchanged, case, 0, tolerance))
     except WrongError as error:
         if all(np.array_equal(new, old) for new, old in zip(exchanged, copies, strict=True)):
             raise WrongError(
@@ -248,8 +251,8 @@ def check(function: Callable[..., Any], case: Case, tolerance: float) -> Errors:
         raise
 
 
-def _compared(results: list[np.ndarray], expected: Mapping[str, np.ndarray], tolerance: float) -> Errors:
+def _compared(results: list[np.ndarray], case: Case, number: int, tolerance: float) -> Errors:
     errors = Errors()
-    for result, (name, right) in zip(results, expected.items(), strict=True):
-        errors = errors.worst(compare(name, result, right, tolerance))
+    for result, (name, right) in zip(results, case.expected[number].items(), strict=True):
+        errors = errors.worst(compare(name, result, right, tolerance, case.least_sizes.get(name, 0.0)))
     return errors

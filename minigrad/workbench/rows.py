@@ -7,10 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.kernels.errors import MinigradError
 from minigrad.train.atomic_file import write_atomically
+
+if TYPE_CHECKING:
+    from .check import Errors
 
 FORMAT = "minigrad bench 1"
 
@@ -68,6 +71,10 @@ class Row:
     def key(self) -> tuple[str, ...]:
         """What a row of another file must share to be comparable."""
         return self.operation, self.problem, self.variant, self.device, self.dtype, self.cache
+
+    def with_errors(self, errors: Errors) -> Row:
+        """This row of a variant that is right."""
+        return replace(self, largest_error=errors.largest, norm_error=errors.norm, tolerance_used=errors.used)
 
     @property
     def gflops(self) -> float | None:

@@ -11,7 +11,8 @@ from minigrad.kernels.registry import OPERATIONS, Operation
 from minigrad.workbench.layers import Layer
 from minigrad.workbench.roofline import Ceilings
 from minigrad.workbench.rows import Row
-from minigrad.workbench.session import Session, Settings
+from minigrad.workbench.session import Session
+from minigrad.workbench.settings import Settings
 
 Kernel = Callable[..., Any]
 

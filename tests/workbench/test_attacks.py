@@ -16,7 +16,8 @@ from minigrad.kernels.conv2d import Conv2dProblem
 from minigrad.kernels.pool2d import Pool2dProblem
 from minigrad.workbench.layers import Layer
 from minigrad.workbench.roofline import Ceilings
-from minigrad.workbench.session import Session, Settings
+from minigrad.workbench.session import Session
+from minigrad.workbench.settings import Settings
 
 PROBLEM = Conv2dProblem(2, 5, (9, 7), 6, (3, 3), padding=(1, 1))
 right = conv2d.forward.variants["reference"].function

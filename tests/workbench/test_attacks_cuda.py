@@ -12,7 +12,8 @@ from claims.variants import without_compiler
 from minigrad.kernels.accumulate import AccumulateProblem
 from minigrad.kernels.pool2d import Pool2dProblem
 from minigrad.workbench.layers import Layer
-from minigrad.workbench.session import Session, Settings
+from minigrad.workbench.session import Session
+from minigrad.workbench.settings import Settings
 from minigrad.workbench.user_kernel import load_kernels
 
 pytestmark = [pytest.mark.usefixtures("restored_variants"), without_compiler]

@@ -13,7 +13,7 @@ from claims.attacks import Kernel, assert_wrong, benched
 from minigrad.kernels import accumulate, batch_norm, optimizer_steps
 from minigrad.kernels.accumulate import AccumulateProblem
 from minigrad.kernels.batch_norm import BatchNormProblem
-from minigrad.workbench.contracts.optimizer_steps import GradientNorm, SgdStep
+from minigrad.workbench.contracts.on_parameters import GradientNorm, SgdStep
 
 SUM = AccumulateProblem((2, 5, 4, 3))
 STEP = SgdStep(momentum=0.9, parameters=((3, 4), (), (500,)))
@@ -162,7 +162,8 @@ def test_a_return_before_the_work_is_done(calls_on_time: int) -> None:
 def test_an_exception_on_the_way_does_not_harm_the_variants_that_follow() -> None:
     from minigrad.workbench.layers import Layer
     from minigrad.workbench.roofline import Ceilings
-    from minigrad.workbench.session import Session, Settings
+    from minigrad.workbench.session import Session
+    from minigrad.workbench.settings import Settings
 
     def kernel(problem: Any, a: Any, b: Any) -> None:
         a += 7

@@ -24,7 +24,8 @@ from minigrad.workbench import session
 from minigrad.workbench.autotune import Tuner, contested, keep, untuned_layers
 from minigrad.workbench.layers import Layer
 from minigrad.workbench.roofline import Ceilings
-from minigrad.workbench.session import Session, Settings
+from minigrad.workbench.session import Session
+from minigrad.workbench.settings import Settings
 
 PROBLEM = Conv2dProblem(2, 5, (9, 7), 6, (3, 3), padding=(1, 1))
 LAYER = Layer("conv2d_forward", PROBLEM, ("conv",))

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import settings
+from hypothesis.errors import NoSuchExample
 
 from claims.variants import without_compiler
 from minigrad.kernels.registry import OPERATIONS
 from minigrad.workbench.case import Case
 from minigrad.workbench.contracts import CONTRACTS, Contract, contracts_named
 from minigrad.workbench.layers import layers_for, traced_layers
-from minigrad.workbench.odd import odd_problems
+from minigrad.workbench.odd import SEARCH, odd_rows
 from minigrad.workbench.pytorch import torch_call
-from minigrad.workbench.roofline import Ceilings
-from minigrad.workbench.session import Session, Settings
+from minigrad.workbench.session import Session
+from minigrad.workbench.settings import Settings
 
 NAMED = pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS)
 
 
 def small(contract: Contract) -> Case:
-    """A case of one odd problem."""
-    generator = np.random.default_rng(3)
-    (problem,) = odd_problems(contract, "float32", generator, 1)
-    return Case(contract, problem, "cpu", generator)
+    """A case of one odd problem, the last that a search looks at."""
+    drawn: list[Any] = []
+
+    def noted(problem: Any) -> bool:
+        drawn.append(problem)
+        return False
+
+    with pytest.raises(NoSuchExample):
+        hypothesis.find(contract.odd, noted, settings=settings(SEARCH, max_examples=2), random=Random(3))
+    return Case(contract, drawn[-1], "cpu", np.random.default_rng(3))
 
 
 def test_every_operation_of_the_registry_has_a_contract() -> None:
@@ -97,8 +107,8 @@ def test_the_yardstick_runs(contract: Contract) -> None:
 
 def rows(contract: Contract, device: str = "cpu") -> list[Any]:
     """What the workbench says of each variant on odd problems."""
-    session = Session(Settings(device, odd=4, seed=2), Ceilings(1e10, 1e11) if device == "cpu" else None)
-    return session._odd_rows(contract, session.variants(contract))
+    how = Settings(device, odd=4, seed=2)
+    return odd_rows(contract, Session(how, None).variants(contract), how)
 
 
 @without_compiler

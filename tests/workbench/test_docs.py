@@ -26,7 +26,7 @@ def without_measurements(text: str) -> str:
     """`text` without what differs from machine to machine: times, rates, errors, who is fastest, folders."""
     text = re.sub(r"[\w./-]*/(?=\w+\.py)", "", text)
     text = re.sub(r"\b(fastest|equal|bytes|arithmetic)\b", "", text)
-    text = re.sub(r"\d+(\.\d+)?(e[-+]\d+)?(?=%|x\b|\s|$)", "#", text)
+    text = re.sub(r"-?\d+(\.\d+)?(e[-+]\d+)?(?=%|x\b|[\s,;]|$)", "#", text)
     lines = (" ".join(line.split()) for line in text.splitlines())
     return "\n".join(line for line in lines if line)
 

@@ -9,7 +9,8 @@ from minigrad.kernels import accumulate
 from minigrad.kernels.accumulate import AccumulateProblem
 
 from .contract import Arguments, Call, Contract, like_input, per_element
-from .drawing import Generator, images, normal
+from .drawing import Generator, normal
+from .sizes import images
 
 
 def _draw(problem: AccumulateProblem, generator: Generator) -> Arguments:
@@ -30,7 +31,7 @@ _sum = functools.partial(
     inputs="a b",
     draw=_draw,
     work=per_element(1),
-    odd=lambda generator: AccumulateProblem(images(generator, 70)),
+    odd=images(70).map(AccumulateProblem),
 )
 
 # What of them a model runs is no Function's: see `workbench.layers`.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from hypothesis.strategies import booleans, builds, just
 
 from minigrad.kernels import batch_norm
 from minigrad.kernels.batch_norm import BatchNormProblem
@@ -14,7 +15,8 @@ from minigrad.kernels.batch_norm.reference import refuses_one_value
 from minigrad.ops.normalization import BatchNormTraining
 
 from .contract import Arguments, Call, Contract, Outputs, per_element, run_by, without_batch
-from .drawing import Generator, draw_input, images, normal, uniform
+from .drawing import Generator, draw_input, normal, uniform
+from .sizes import images
 
 # How far from zero the outputs are kept where a gradient depends on their sign: a result that is zero but for
 # rounding may rightly fall on either side, and its gradient then counts or does not.
@@ -131,7 +133,7 @@ def _torch_moving(torch: Any, p: BatchNormProblem, a: Arguments) -> Call:
 _batch_norm = functools.partial(
     Contract,
     problem=BatchNormProblem,
-    odd=lambda generator: BatchNormProblem(images(generator, 70), 1e-3, bool(generator.integers(2))),
+    odd=builds(BatchNormProblem, images(70), just(1e-3), booleans()),
     traced=run_by(BatchNormTraining),
     describe=_describe,
 )

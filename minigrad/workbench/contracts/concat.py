@@ -7,21 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hypothesis.strategies import builds, lists
+
 from minigrad.kernels import concat
 from minigrad.kernels.concat import ConcatProblem
 from minigrad.ops.shape import Concat
 
 from .contract import Arguments, Call, Contract, like_output
-from .drawing import Generator, images, normal, number
+from .drawing import Generator, normal
+from .sizes import images, number
 
 
 def _draw(problem: ConcatProblem, generator: Generator) -> Arguments:
     return {"arrays": tuple(normal(generator, shape, problem.dtype) for shape in problem.shapes)}
 
 
-def _odd(generator: Generator) -> ConcatProblem:
-    n, _, h, w = images(generator)
-    return ConcatProblem(tuple((n, number(generator, 1, 19), h, w) for _ in range(number(generator, 1, 4))), 1)
+def _along_channels(shape: tuple[int, int, int, int], channels: list[int]) -> ConcatProblem:
+    n, _, h, w = shape
+    return ConcatProblem(tuple((n, c, h, w) for c in channels), 1)
 
 
 def _traced(function: Any, inputs: Sequence[Any]) -> Sequence[ConcatProblem]:
@@ -69,7 +72,7 @@ CONTRACTS = (
         draw=_draw,
         outputs=like_output("y"),
         work=lambda problem: 0,
-        odd=_odd,
+        odd=builds(_along_channels, images(), lists(number(1, 19), min_size=1, max_size=4)),
         may_share=True,
         traced=_traced,
         at_batch=_at_batch,

@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes  # noqa: F401  (NumPy learns the name bfloat16 from it)
 import numpy as np
+from hypothesis.strategies import SearchStrategy
 
 from minigrad.autograd import Function
 from minigrad.kernels.registry import Operation
@@ -49,7 +50,7 @@ class Contract:
         outputs: `outputs(problem)`: shape and dtype of each result by name, in order; of an operation that works
             in place, of the arrays that it changes.
         work: `work(problem)`: additions, multiplications and comparisons of the definition.
-        odd: `odd(generator)`: a small problem with awkward sizes; a ShapeError asks for another one.
+        odd: the strategy by which hypothesis draws small problems with awkward sizes.
         changes: the arguments that the operation changes in place, and then returns nothing.
         optional: the arguments that may be None; they are, on a model's layers.
         contiguous: the arguments that lie C-contiguous in training, those of four axes, too.
@@ -62,6 +63,7 @@ class Contract:
         torch: `torch(torch, problem, tensors)`: the same in PyTorch, as a function without arguments; or None.
         lists: the arguments that are tuples of arrays.
         unfit: `unfit(problem)`: the reason why no training has the problem, or None.
+        sums_products: whether the first result is a sum of products of numbers from all arguments.
         tunable: whether training asks the registry with these very problems, so that what was the fastest on one
             can be looked up.
         names: `names(problem)`: numbers that are no fields of the problem, for the expressions of a CUDA file.
@@ -75,7 +77,7 @@ class Contract:
     draw: Callable[[Any, np.random.Generator], Arguments]
     outputs: Callable[[Any], Outputs]
     work: Callable[[Any], int]
-    odd: Callable[[np.random.Generator], Any]
+    odd: SearchStrategy[Any]
     changes: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     contiguous: tuple[str, ...] = ()
@@ -88,6 +90,7 @@ class Contract:
     torch: Callable[[Any, Any, Arguments], Call] | None = None
     lists: tuple[str, ...] = ()
     unfit: Callable[[Any], str | None] = lambda problem: None
+    sums_products: bool = False
     tunable: bool = True
     names: Callable[[Any], Mapping[str, int]] = lambda problem: {}
     parts: Callable[[Any], Sequence[tuple[tuple[slice, ...], Mapping[str, int]]]] | None = None

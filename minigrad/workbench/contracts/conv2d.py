@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis.strategies import DrawFn, composite, sampled_from
 
 from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem
 from minigrad.ops.conv import Conv2d
 
 from .contract import Arguments, Call, Contract, Outputs, like_output, run_by
-from .drawing import Generator, normal, number, pair
+from .drawing import Generator, normal
+from .sizes import holding, number, pair
 
 
 def _filter(problem: Conv2dProblem, generator: Generator) -> np.ndarray:
@@ -54,21 +56,20 @@ def _statistics_work(problem: Conv2dProblem) -> int:
     return _work(problem) + 4 * math.prod(problem.output_shape)
 
 
-def _odd(generator: Generator) -> Conv2dProblem:
-    """Half of them of the kinds that have kernels of their own: 3x3 and 1x1 with stride 1."""
-    batch, channels, filters = number(generator, 1, 3), number(generator, 1, 19), number(generator, 1, 35)
-    kind = generator.choice(["3x3", "1x1", "any", "any"])
-    if kind == "1x1":
-        return Conv2dProblem(batch, channels, pair(generator, 1, 13), filters, (1, 1))
-    if kind == "3x3":
-        return Conv2dProblem(
-            batch, channels, pair(generator, 3, 13), filters, (3, 3), padding=pair(generator, 0, 2)
-        )
-    groups = number(generator, 1, 3)
-    return Conv2dProblem(
-        batch, groups * number(generator, 1, 5), pair(generator, 1, 13), groups * number(generator, 1, 7),
-        pair(generator, 1, 5), pair(generator, 1, 3), pair(generator, 0, 3), pair(generator, 1, 2), groups,
-    )  # fmt: skip
+@composite
+def _odd(draw: DrawFn) -> Conv2dProblem:
+    """Half of them of the kinds that have kernels of their own: 1x1 and 3x3 with stride 1."""
+    batch, kind = draw(number(1, 3)), draw(sampled_from(["1x1", "3x3", "any", "any"]))
+    if kind != "any":
+        channels, filters, window = draw(number(1, 19)), draw(number(1, 35)), (1, 1) if kind == "1x1" else (3, 3)
+        padding = draw(pair(0, 2)) if kind == "3x3" else (0, 0)
+        size = draw(holding(window, padding, (1, 1)))
+        return Conv2dProblem(batch, channels, size, filters, window, padding=padding)
+    groups, window, stride = draw(number(1, 3)), draw(pair(1, 5)), draw(pair(1, 3))
+    padding, dilation = draw(pair(0, 3)), draw(pair(1, 2))
+    channels, filters = groups * draw(number(1, 5)), groups * draw(number(1, 7))
+    size = draw(holding(window, padding, dilation))
+    return Conv2dProblem(batch, channels, size, filters, window, stride, padding, dilation, groups)
 
 
 def _describe(problem: Conv2dProblem) -> str:
@@ -118,7 +119,8 @@ _convolution = functools.partial(
     Contract,
     problem=Conv2dProblem,
     work=_work,
-    odd=_odd,
+    odd=_odd(),
+    sums_products=True,
     contiguous=("weight",),
     at_batch=lambda problem, batch: replace(problem, batch=batch),
     describe=_describe,

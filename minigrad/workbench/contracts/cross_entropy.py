@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from hypothesis.strategies import builds
+
 from minigrad.kernels import cross_entropy
 from minigrad.kernels.cross_entropy import CrossEntropyProblem
 from minigrad.ops.loss import CrossEntropy
 
 from .contract import Arguments, Call, Contract, by_autograd, run_by
-from .drawing import Generator, normal, number
+from .drawing import Generator, normal
+from .sizes import either, number
 
 
 def _draw_logits(problem: CrossEntropyProblem, generator: Generator) -> Arguments:
@@ -31,12 +34,6 @@ def _each(count: int) -> Callable[[CrossEntropyProblem], int]:
     return lambda problem: count * problem.rows * problem.classes
 
 
-def _odd(generator: Generator) -> CrossEntropyProblem:
-    return CrossEntropyProblem(
-        number(generator, 1, 9), number(generator, 2, 70), float(generator.integers(2)) / 10
-    )
-
-
 def _torch_forward(torch: Any, p: CrossEntropyProblem, a: Arguments) -> Call:
     loss = torch.nn.functional.cross_entropy
     return lambda: loss(
@@ -53,7 +50,7 @@ def _torch_gradient(torch: Any, p: CrossEntropyProblem, a: Arguments) -> Call:
 _loss = functools.partial(
     Contract,
     problem=CrossEntropyProblem,
-    odd=_odd,
+    odd=builds(CrossEntropyProblem, number(1, 9), number(2, 70), either(0.1)),
     traced=run_by(CrossEntropy),
     at_batch=lambda problem, batch: replace(problem, rows=batch),
     describe=lambda problem: f"{problem.classes} classes",

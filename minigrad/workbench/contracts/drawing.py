@@ -1,4 +1,4 @@
-"""Random numbers, sizes and arrays, of which the contracts draw their arguments and odd problems."""
+"""Random arrays, of which the contracts draw their arguments."""
 
 from __future__ import annotations
 
@@ -29,17 +29,3 @@ def draw_input(problem: Any, generator: Generator) -> Arguments:
 
 def draw_output_gradient(problem: Any, generator: Generator) -> Arguments:
     return {"gy": normal(generator, problem.output_shape, problem.dtype)}
-
-
-def number(generator: Generator, least: int, most: int) -> int:
-    """An integer, `most` included."""
-    return int(generator.integers(least, most + 1))
-
-
-def pair(generator: Generator, least: int, most: int) -> tuple[int, int]:
-    return number(generator, least, most), number(generator, least, most)
-
-
-def images(generator: Generator, channels: int = 19) -> tuple[int, int, int, int]:
-    """The shape of one to three small images."""
-    return (number(generator, 1, 3), number(generator, 1, channels), *pair(generator, 2, 13))

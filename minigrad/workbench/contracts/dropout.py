@@ -9,7 +9,8 @@ from minigrad.kernels.dropout import DropoutProblem
 from minigrad.ops.dropout import Dropout
 
 from .contract import Arguments, Call, Contract, like_input, per_element, run_by
-from .drawing import Generator, draw_input, images
+from .drawing import Generator, draw_input
+from .sizes import images
 
 
 def _draw(problem: DropoutProblem, generator: Generator) -> Arguments:
@@ -30,7 +31,7 @@ CONTRACTS = (
         draw=_draw,
         outputs=like_input("y"),
         work=per_element(1),
-        odd=lambda generator: DropoutProblem(images(generator), 0.4),
+        odd=images().map(lambda shape: DropoutProblem(shape, 0.4)),
         traced=run_by(Dropout),
         torch=_torch,
     ),

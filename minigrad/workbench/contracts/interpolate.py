@@ -7,13 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hypothesis.strategies import booleans, builds
+
 from minigrad.kernels import interpolate
 from minigrad.kernels.interpolate import InterpolateProblem
 from minigrad.kernels.registry import Operation
 from minigrad.ops.resample import Bilinear
 
 from .contract import Arguments, Call, Contract, Traced, by_autograd, like_input, like_output, without_batch
-from .drawing import Generator, draw_input, draw_output_gradient, images, pair
+from .drawing import draw_input, draw_output_gradient
+from .sizes import images, pair
 
 
 def _resized(
@@ -21,10 +24,6 @@ def _resized(
 ) -> InterpolateProblem:
     ratios = shape[2] / to[0], shape[3] / to[1]
     return InterpolateProblem(shape, to, ratios, align_corners)
-
-
-def _odd(generator: Generator) -> InterpolateProblem:
-    return _resized(images(generator), pair(generator, 1, 17), bool(generator.integers(2)))
 
 
 def _traced(operation: Operation) -> Traced:
@@ -59,7 +58,7 @@ def _torch_gradient(torch: Any, p: InterpolateProblem, a: Arguments) -> Call:
 _bilinear = functools.partial(
     Contract,
     problem=InterpolateProblem,
-    odd=_odd,
+    odd=builds(_resized, images(), pair(1, 17), booleans()),
     work=lambda problem: 8 * math.prod(problem.output_shape),  # four pixels: a product and an addition each
     stand_ins=_images,
     describe=lambda problem: "{} -> {}x{}".format(without_batch(problem), *problem.output_size),

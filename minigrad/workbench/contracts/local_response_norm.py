@@ -7,12 +7,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hypothesis.strategies import builds
+
 from minigrad.kernels import local_response_norm
 from minigrad.kernels.local_response_norm import LocalResponseNormProblem
 from minigrad.ops.normalization import LocalResponseNorm
 
 from .contract import Arguments, Call, Contract, by_autograd, like_input, run_by
-from .drawing import Generator, draw_input, images, normal, number
+from .drawing import Generator, draw_input, normal
+from .sizes import images, number
 
 
 def _draw_gradient(problem: LocalResponseNormProblem, generator: Generator) -> Arguments:
@@ -39,7 +42,7 @@ def _torch_gradient(torch: Any, p: LocalResponseNormProblem, a: Arguments) -> Ca
 _response = functools.partial(
     Contract,
     problem=LocalResponseNormProblem,
-    odd=lambda generator: LocalResponseNormProblem(images(generator), number(generator, 1, 6)),
+    odd=builds(LocalResponseNormProblem, images(), number(1, 6)),
     stand_ins=_papers,
 )
 

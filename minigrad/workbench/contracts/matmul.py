@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hypothesis.strategies import DrawFn, composite, lists, sampled_from
+
 from minigrad.kernels import matmul
 from minigrad.kernels.matmul import MatmulProblem
 from minigrad.ops.linalg import MatMul
 
 from .contract import TRACED_IMAGES, Arguments, Call, Contract, like_output
-from .drawing import Generator, normal, number
+from .drawing import Generator, normal
+from .sizes import number
 
 
 def _draw(problem: MatmulProblem, generator: Generator) -> Arguments:
@@ -21,11 +24,12 @@ def _draw(problem: MatmulProblem, generator: Generator) -> Arguments:
     return {"left": normal(generator, problem.left, problem.dtype), "right": right}
 
 
-def _odd(generator: Generator) -> MatmulProblem:
-    """Half of them stacks, of which some broadcast."""
-    m, k, n = (number(generator, 1, 70) for _ in range(3))
-    stack = tuple(number(generator, 1, 3) for _ in range(int(generator.choice([0, 0, 1, 2]))))
-    left = tuple(int(generator.choice([1, size])) for size in stack)
+@composite
+def _odd(draw: DrawFn) -> MatmulProblem:
+    """Some of them stacks, of which some broadcast."""
+    m, k, n = (draw(number(1, 70)) for _ in range(3))
+    stack = tuple(draw(lists(number(1, 3), max_size=2)))
+    left = tuple(draw(sampled_from([1, size])) for size in stack)
     return MatmulProblem((*left, m, k), (*stack, k, n))
 
 
@@ -70,7 +74,8 @@ CONTRACTS = (
         draw=_draw,
         outputs=like_output("y"),
         work=lambda problem: 2 * problem.left[-1] * math.prod(problem.output_shape),
-        odd=_odd,
+        odd=_odd(),
+        sums_products=True,
         contiguous=("left", "right"),
         traced=_traced,
         at_batch=_at_batch,

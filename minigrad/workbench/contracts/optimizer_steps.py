@@ -1,95 +1,37 @@
 """The optimisers' steps over all parameters of a model, and the norm of its gradients.
 
-The registry's problems say nothing of the parameters, of which every step is given a list; those here do.
+The registry's problems say nothing of the parameters, of which every step is given a list; those of
+on_parameters.py do.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minigrad import models
 from minigrad.kernels import optimizer_steps
-from minigrad.kernels.errors import ShapeError
-from minigrad.kernels.optimizer_steps import (
-    AdamProblem,
-    AverageProblem,
-    ControlProblem,
-    RmspropProblem,
-    SgdProblem,
-    SquaredNormProblem,
+
+from .contract import Arguments, Call, Contract, Outputs
+from .drawing import Generator, normal, uniform
+from .on_parameters import (
+    AdamStep,
+    AverageOfWeights,
+    GradientNorm,
+    RmspropStep,
+    SgdStep,
+    StepControl,
+    describe,
+    odd_adam,
+    odd_control,
+    odd_rmsprop,
+    odd_sgd,
+    on_odd_shapes,
 )
 
-from .contract import Arguments, Call, Contract, Outputs, Shape
-from .drawing import Generator, normal, number, uniform
-
 LATER = 1000  # the step that a model's parameters are at
-
-
-@functools.cache
-def parameter_shapes(model: str) -> tuple[Shape, ...]:
-    """The shapes of all parameters of a model, in its order."""
-    return tuple(tuple(p.shape) for p in models.build(model, init_weights=False).parameters())
-
-
-@dataclass(frozen=True)
-class OnParameters:
-    """On which parameters a step works: those of a model by its name, or of the shapes given."""
-
-    parameters: str | tuple[Shape, ...] = "googlenet"
-
-    @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """The shape of each parameter.
-
-        Raises:
-            ShapeError: if there is none; a MinigradError if there is no such model.
-        """
-        if not self.parameters:
-            raise ShapeError("an optimiser's step needs at least one parameter")
-        return parameter_shapes(self.parameters) if isinstance(self.parameters, str) else self.parameters
-
-    @property
-    def elements(self) -> int:
-        """Of all parameters together."""
-        return sum(math.prod(shape) for shape in self.shapes)
-
-
-@dataclass(frozen=True)
-class SgdStep(OnParameters, SgdProblem):
-    """A step of SGD."""
-
-
-@dataclass(frozen=True)
-class AdamStep(OnParameters, AdamProblem):
-    """A step of Adam or AdamW."""
-
-
-@dataclass(frozen=True)
-class RmspropStep(OnParameters, RmspropProblem):
-    """A step of RMSprop."""
-
-
-@dataclass(frozen=True)
-class StepControl(OnParameters, ControlProblem):
-    """Whether a step is taken, and how far."""
-
-    dtype: str = "float32"  # of the gradients, which are not read any more
-
-
-@dataclass(frozen=True)
-class AverageOfWeights(OnParameters, AverageProblem):
-    """An update of the averages of all parameters."""
-
-
-@dataclass(frozen=True)
-class GradientNorm(OnParameters, SquaredNormProblem):
-    """The squared norm of all gradients."""
 
 
 def _normals(problem: Any, generator: Generator) -> tuple[np.ndarray, ...]:
@@ -148,7 +90,7 @@ def _draw_control(problem: StepControl, generator: Generator) -> Arguments:
     return {
         "norm": np.array(generator.uniform(1.0, 100.0)),
         "loss": np.array(generator.uniform(0.5, 5.0)),
-        "state": np.array([2.0 ** number(generator, 0, 2), number(generator, 0, 3), 1.0, 0.0, 3.0, 1.0]),
+        "state": np.array([2.0 ** generator.integers(3), generator.integers(4), 1.0, 0.0, 3.0, 1.0]),
         "steps": generator.integers(0, 9, count),
         "moving": generator.integers(0, 2, count),
     }
@@ -194,43 +136,6 @@ def _rmsprop_work(problem: RmspropStep) -> int:
     return (9 + optional) * problem.elements
 
 
-def _odd_shapes(generator: Generator) -> tuple[Shape, ...]:
-    """One to five parameters, of no to four axes; the longest in several parts."""
-    shapes: list[Shape] = [
-        tuple(number(generator, 1, 9) for _ in range(number(generator, 0, 4)))
-        for _ in range(number(generator, 0, 4))
-    ]
-    return (*shapes, (number(generator, 16_000, 40_000),))
-
-
-def _sometimes(generator: Generator, value: float) -> float:
-    return value if generator.integers(2) else 0.0
-
-
-def _odd_sgd(generator: Generator) -> SgdStep:
-    momentum = _sometimes(generator, 0.9)
-    dampening = _sometimes(generator, 0.3)
-    nesterov = bool(momentum) and not dampening and bool(generator.integers(2))
-    decay, maximize = _sometimes(generator, 0.1), bool(generator.integers(2))
-    return SgdStep(momentum, dampening, nesterov, decay, maximize, parameters=_odd_shapes(generator))
-
-
-def _odd_adam(generator: Generator) -> AdamStep:
-    decay, decoupled, maximize = _sometimes(generator, 0.1), *(bool(n) for n in generator.integers(0, 2, 2))
-    return AdamStep((0.9, 0.99), 1e-8, decay, decoupled, maximize, parameters=_odd_shapes(generator))
-
-
-def _odd_rmsprop(generator: Generator) -> RmspropStep:
-    momentum, decay = _sometimes(generator, 0.9), _sometimes(generator, 0.1)
-    centered, maximize = (bool(n) for n in generator.integers(0, 2, 2))
-    return RmspropStep(0.9, 1e-8, momentum, centered, decay, maximize, parameters=_odd_shapes(generator))
-
-
-def _describe(problem: OnParameters) -> str:
-    whose = f" of {problem.parameters}" if isinstance(problem.parameters, str) else ""
-    return f"{len(problem.shapes)} parameters{whose}, {problem.elements:,} numbers"
-
-
 def _torch_parameters(torch: Any, a: Arguments) -> list[Any]:
     parameters = [torch.nn.Parameter(p) for p in a["parameters"]]
     for parameter, gradient in zip(parameters, a["gradients"], strict=True):
@@ -273,12 +178,7 @@ def _of_model(**kinds: Callable[..., Any]) -> Callable[[str, int, int], Mapping[
     return lambda model, batch, size: {name: kind(parameters=model) for name, kind in kinds.items()}
 
 
-def _odd_control(generator: Generator) -> StepControl:
-    limit = float(generator.choice([1.0, np.inf]))
-    return StepControl(limit, number(generator, 0, 3), parameters=_odd_shapes(generator))
-
-
-_step = functools.partial(Contract, at_batch=lambda problem, batch: problem, describe=_describe, tunable=False)
+_step = functools.partial(Contract, at_batch=lambda problem, batch: problem, describe=describe, tunable=False)
 
 CONTRACTS = (
     _step(
@@ -288,7 +188,7 @@ CONTRACTS = (
         draw=_draw_sgd,
         outputs=_changed("parameters momenta"),
         work=_sgd_work,
-        odd=_odd_sgd,
+        odd=odd_sgd(),
         changes=("parameters", "momenta"),
         optional=("factor",),
         contiguous=("parameters", "gradients", "momenta"),
@@ -303,7 +203,7 @@ CONTRACTS = (
         draw=_draw_adam,
         outputs=_changed("parameters first_moments second_moments"),
         work=_adam_work,
-        odd=_odd_adam,
+        odd=odd_adam(),
         changes=("parameters", "first_moments", "second_moments"),
         optional=("factor",),
         contiguous=("parameters", "gradients", "first_moments", "second_moments"),
@@ -318,7 +218,7 @@ CONTRACTS = (
         draw=_draw_rmsprop,
         outputs=_changed("parameters square_averages momenta gradient_averages"),
         work=_rmsprop_work,
-        odd=_odd_rmsprop,
+        odd=odd_rmsprop(),
         changes=("parameters", "square_averages", "momenta", "gradient_averages"),
         optional=("factor",),
         contiguous=("parameters", "gradients", "square_averages", "momenta", "gradient_averages"),
@@ -333,7 +233,7 @@ CONTRACTS = (
         draw=lambda problem, generator: {"gradients": _normals(problem, generator)},
         outputs=lambda problem: {"norm": ((), "float64")},
         work=lambda problem: 2 * problem.elements,
-        odd=lambda generator: GradientNorm(parameters=_odd_shapes(generator)),
+        odd=on_odd_shapes(GradientNorm),
         contiguous=("gradients",),
         lists=("gradients",),
         stand_ins=_of_model(gradients=GradientNorm),
@@ -346,7 +246,7 @@ CONTRACTS = (
         draw=_draw_average,
         outputs=_changed("averages"),
         work=lambda problem: 3 * problem.elements,
-        odd=lambda generator: AverageOfWeights(parameters=_odd_shapes(generator)),
+        odd=on_odd_shapes(AverageOfWeights),
         changes=("averages",),
         contiguous=("averages", "values"),
         lists=("averages", "values"),
@@ -360,7 +260,7 @@ CONTRACTS = (
         draw=_draw_control,
         outputs=lambda problem: {"state": ((6,), "float64"), "steps": ((len(problem.shapes),), "int64")},
         work=lambda problem: 4 + len(problem.shapes),
-        odd=_odd_control,
+        odd=odd_control(),
         changes=("state", "steps"),
         stand_ins=_of_model(control=functools.partial(StepControl, max_norm=1.0, grows_after=2000)),
     ),

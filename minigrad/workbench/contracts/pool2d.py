@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis.strategies import DrawFn, booleans, builds, composite
 
 from minigrad.kernels import pool2d
 from minigrad.kernels.pool2d import AdaptiveAveragePool2dProblem, Pool2dProblem
@@ -26,7 +26,8 @@ from .contract import (
     run_by,
     without_batch,
 )
-from .drawing import Generator, draw_input, draw_output_gradient, images, normal, number, pair
+from .drawing import Generator, draw_input, draw_output_gradient, normal
+from .sizes import holding, images, number, pair
 
 
 def _maxima(problem: Pool2dProblem, generator: Generator) -> np.ndarray:
@@ -52,17 +53,12 @@ def _adaptive_work(problem: AdaptiveAveragePool2dProblem) -> int:
     return math.prod(problem.shape[:2]) * sum(problem.lengths(0)) * sum(problem.lengths(1))
 
 
-def _odd(generator: Generator) -> Pool2dProblem:
-    kernel = pair(generator, 1, 4)
-    padding = tuple(number(generator, 0, size // 2) for size in kernel)
-    return Pool2dProblem(
-        images(generator), kernel, pair(generator, 1, 3), padding, pair(generator, 1, 2),  # type: ignore[arg-type]
-        ceil_mode=bool(generator.integers(2)), count_include_pad=bool(generator.integers(2)),
-    )  # fmt: skip
-
-
-def _odd_adaptive(generator: Generator) -> AdaptiveAveragePool2dProblem:
-    return AdaptiveAveragePool2dProblem(images(generator), pair(generator, 1, 7))
+@composite
+def _odd(draw: DrawFn, most_dilated: int = 2) -> Pool2dProblem:
+    window, stride, dilation = draw(pair(1, 4)), draw(pair(1, 3)), draw(pair(1, most_dilated))
+    padding = draw(number(0, window[0] // 2)), draw(number(0, window[1] // 2))
+    shape = (draw(number(1, 3)), draw(number(1, 19)), *draw(holding(window, padding, dilation, least=2)))
+    return Pool2dProblem(shape, window, stride, padding, dilation, draw(booleans()), draw(booleans()))
 
 
 def _describe(problem: Pool2dProblem) -> str:
@@ -130,17 +126,17 @@ def _torch_adaptive_gradient(torch: Any, p: AdaptiveAveragePool2dProblem, a: Arg
     return lambda: torch.ops.aten._adaptive_avg_pool2d_backward(a["gy"], x)
 
 
-_max = functools.partial(Contract, problem=Pool2dProblem, odd=_odd, describe=_describe)
+_max = functools.partial(Contract, problem=Pool2dProblem, odd=_odd(), describe=_describe)
 _average = functools.partial(
     _max,
-    odd=lambda generator: replace(_odd(generator), dilation=(1, 1)),
+    odd=_odd(most_dilated=1),
     work=_window_work,
     stand_ins=_auxiliary_head,
 )
 _adaptive = functools.partial(
     Contract,
     problem=AdaptiveAveragePool2dProblem,
-    odd=_odd_adaptive,
+    odd=builds(AdaptiveAveragePool2dProblem, images(), pair(1, 7)),
     work=_adaptive_work,
     describe=_describe_adaptive,
 )
