@@ -162,16 +162,17 @@ def _mean_and_variance(problem: Conv2dProblem, moments: Array) -> tuple[Array, A
     """Of each channel, from the moments of tiles (tile, channel, 3)."""
     wide = _wide(problem)
     defines = {"SUM": REAL[np.dtype(wide).name]}
-    while len(moments) > 1:
+    while len(moments) > MERGED:
         parts, channels, _ = moments.shape
         merged = empty((-(-parts // MERGED), channels, 3), wide, like=moments)
         sizes = (np.int32(size) for size in (parts, MERGED, channels))
         grid = -(-channels // 32), len(merged)
         MOMENTS.kernel("merge", **defines)(grid, (32, 8), moments, *sizes, merged)
         moments = merged
-    channels = moments.shape[1]
+    parts, channels, _ = moments.shape
     mean, variance = empty((channels,), wide, like=moments), empty((channels,), wide, like=moments)
-    MOMENTS.kernel("finish", **defines)(_blocks(channels), (THREADS,), moments, np.int32(channels), mean, variance)
+    sizes = (np.int32(size) for size in (parts, channels))
+    MOMENTS.kernel("finish", **defines)((-(-channels // 32),), (32, 8), moments, *sizes, mean, variance)
     return mean, variance
 
 

@@ -26,6 +26,7 @@ class MatMul(Function):
     multilinear = True
 
     def forward(self, a: Array, b: Array) -> Array:
+        self.right_is_transposed = b.ndim == 2 and not b.flags.c_contiguous and b.flags.f_contiguous
         if a.dtype != b.dtype:
             dtype = np.result_type(a.dtype, b.dtype)
             a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
@@ -35,8 +36,14 @@ class MatMul(Function):
         a, b = self.inputs
         return [
             matmul(gradient, matrix_transpose(b)) if self.needs_gradient[0] else None,
-            matmul(matrix_transpose(a), gradient) if self.needs_gradient[1] else None,
+            self._right_gradient(a, gradient) if self.needs_gradient[1] else None,
         ]
+
+    def _right_gradient(self, a: Tensor, gradient: Tensor) -> Tensor:
+        """That of a factor that lies transposed lies so, too: a weight's is then in the weight's order in memory."""
+        if self.right_is_transposed:
+            return matrix_transpose(matmul(matrix_transpose(gradient), a))
+        return matmul(matrix_transpose(a), gradient)
 
 
 def matmul(x1: Any, x2: Any) -> Tensor:

@@ -79,8 +79,8 @@ def test_sums_are_those_of_the_backward_pass(monkeypatch: pytest.MonkeyPatch) ->
 def test_products_are_those_of_the_layer_and_of_its_gradients() -> None:
     layers = layers_for(contracts_named("matmul"), "googlenet", 5, 32, "float32")
     problems = {(layer.problem.left, layer.problem.right) for layer in layers if layer.paths[0] == "fc"}
-    weight, images = (1000, 1024), (1024, 5)
-    assert problems == {(weight, images), ((1000, 5), (5, 1024)), ((1024, 1000), (1000, 5))}
+    images, weight = (5, 1024), (1024, 1000)
+    assert problems == {(images, weight), ((5, 1000), (1000, 1024)), ((1000, 5), (5, 1024))}
 
 
 @NAMED

@@ -21,6 +21,5 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         raise ShapeError(f"linear: input {input.shape} does not fit weight {weight.shape} (outputs, inputs)")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ShapeError(f"linear: bias {bias.shape} does not fit weight {weight.shape}")
-    # The weight stands on the left, so that its gradient comes out in the memory order of the weight.
-    y = (weight @ input.T).T if input.ndim == 2 else input @ weight.T
+    y = input @ weight.T
     return y if bias is None else y + bias

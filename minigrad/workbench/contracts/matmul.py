@@ -38,7 +38,8 @@ def _traced(function: Any, inputs: Sequence[Any]) -> Sequence[MatmulProblem]:
     if not isinstance(function, MatMul) or any(x.ndim != 2 for x in inputs):
         return []
     (m, k), n = inputs[0].shape, inputs[1].shape[1]
-    gradients = MatmulProblem((m, n), (n, k)), MatmulProblem((k, m), (m, n))
+    right = MatmulProblem((n, m), (m, k)) if function.right_is_transposed else MatmulProblem((k, m), (m, n))
+    gradients = MatmulProblem((m, n), (n, k)), right
     wanted = [problem for problem, x in zip(gradients, inputs, strict=True) if x.requires_grad]
     return [MatmulProblem((m, k), (k, n)), *wanted]
 
