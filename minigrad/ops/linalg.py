@@ -40,7 +40,7 @@ class MatMul(Function):
         ]
 
     def _right_gradient(self, a: Tensor, gradient: Tensor) -> Tensor:
-        """That of a factor that lies transposed lies so, too: a weight's is then in the weight's order in memory."""
+        """That of a factor that lies transposed lies so, too: a weight's is then in the weight's order."""
         if self.right_is_transposed:
             return matrix_transpose(matmul(matrix_transpose(gradient), a))
         return matmul(matrix_transpose(a), gradient)

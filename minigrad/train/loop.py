@@ -7,48 +7,36 @@ is stopped and resumed therefore gives the bits, and the lines of metrics.jsonl,
 
 from __future__ import annotations
 
-import math
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
 
 from minigrad import models
-from minigrad.creation import asarray
 from minigrad.data import ImageDataset, Loader
-from minigrad.inspect import AnomalyError, detect_anomaly
+from minigrad.inspect import AnomalyError
 from minigrad.nn import Module
-from minigrad.optim import Scheduler, clip_grad_norm_
+from minigrad.optim import Scheduler
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor
 
-from .captured_step import CapturedStep, Outcome
 from .checkpoint import read_resume, require_same, write_resume, write_weights
 from .config import TrainConfig, binding_options
-from .evaluation import Evaluation, Tally, evaluate, main_logits, to_numpy
+from .evaluation import Evaluation, Tally, evaluate
 from .interruption import Interrupted, Interruption
 from .loss_scaling import LossScale
 from .metrics import append_metrics, cut_metrics
-from .non_finite import NonFiniteError, StepStart, examined, gradients_are_finite
+from .non_finite import NonFiniteError, NonFiniteStep
 from .precision import computing_in
 from .progress import Progress, Silent
 from .recipe import make_average, make_optimizer, make_schedule
 from .run_folder import RunFolder
-from .world import Alone, World, average_gradients
-
-
-class _Launched(NamedTuple):
-    """A step that was asked for, and what it started from."""
-
-    outcome: Outcome
-    images: np.ndarray
-    labels: np.ndarray
-    random: dict[str, int]
+from .steps import Made, Steps
+from .world import Alone, World
 
 
 class Training:
@@ -66,7 +54,7 @@ class Training:
     Attributes:
         epoch: epochs completed, evaluation included.
         batch: batches of the present epoch that have been trained on and counted.
-        captured: the step as a CUDA graph, once there is one; see `TrainConfig.graph`.
+        steps: how batches change the weights; makes the step a CUDA graph, see `TrainConfig.graph`.
     """
 
     def __init__(
@@ -104,10 +92,12 @@ class Training:
         self.tally = Tally()
         self.best_accuracy = -1.0
         self.records: list[dict[str, Any]] = []
-        self._examined = examined(model)
         self._interruption = Interruption()
-        self.captured: CapturedStep | None = None
-        self._launched: deque[_Launched] = deque()
+        self.steps = self._make_steps()
+
+    def _make_steps(self) -> Steps:
+        learning = self.optimizer, self.scheduler, self.average, self.loss_scale
+        return Steps(self.config, self.model, self.objective, *learning, self.device, self.world)
 
     # What a resume needs
 
@@ -123,7 +113,7 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Everything that continuing needs; the arrays share the run's memory."""
-        self._settle()
+        self.steps.settle()
         return {
             "identity": self.identity(),
             "epoch": self.epoch,
@@ -145,7 +135,7 @@ class Training:
             MinigradError: it belongs to another model or to other data; names what differs.
         """
         require_same(self.folder.resume, self.identity(), state["identity"])
-        self.captured = None  # it would go on from where it was
+        self.steps = self._make_steps()  # a captured step would go on from where it was
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -195,6 +185,8 @@ class Training:
             raise Interrupted(f"interrupted {self._position()}; saved: {self._continuation()}") from None
         except KeyboardInterrupt:
             raise Interrupted(f"interrupted {self._position()}, not saved; {self._saved()}") from None
+        except NonFiniteStep as error:
+            raise NonFiniteError(f"{error.found} {self._position()}: {error.cause}; {self._saved()}") from error
         except AnomalyError as error:
             raise NonFiniteError(f"{self._position()}: {error}; {self._saved()}") from error
         finally:
@@ -203,117 +195,30 @@ class Training:
     def _train(self) -> None:
         """The rest of the present epoch."""
         self.model.train()
-        if self.captured is None and self._may_be_captured():
-            self.captured = CapturedStep(
-                self.model,
-                self.objective,
-                self.optimizer,
-                self.config.precision,
-                self.config.clip_norm,
-                self.loss_scale,
-                self.average,
-            )
+        self.steps.prepare()
         self.progress.begin(self.epoch + 1, len(self.train_loader), self.batch)
         since = time.perf_counter()
         with closing(self.train_loader.epoch(self.epoch, self.batch)) as batches:  # type: ignore[type-var]
             for images, labels in batches:
-                if self.captured is None:
-                    self._count(self._step(images, labels), labels)
-                else:
-                    self._launch(self.captured, images, labels)
-                    self._count_launched(but=1)  # the GPU is never without work
+                self._count(self.steps.make(images, labels))
                 every = self.config.checkpoint_every
                 due = bool(every) and self.scheduler.steps % every == 0
                 if due:
-                    self._count_launched()
+                    self._count(self.steps.rest())
                 self.tally.seconds += time.perf_counter() - since
                 self.progress.advance(self.tally)
                 self._obey_interruption()
                 if due and self.batch < len(self.train_loader):
                     self.save()
                 since = time.perf_counter()
-            self._count_launched()
-            self._settle()
+            self._count(self.steps.rest())
+            self.steps.settle()
             self.tally.seconds += time.perf_counter() - since
 
-    def _count(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        self.tally.add(logits, labels)
-        self.batch += 1
-
-    def _launch(self, step: CapturedStep, images: np.ndarray, labels: np.ndarray) -> None:
-        """Ask for one batch's change of the weights."""
-        random = default_generator.state_dict()
-        self._launched.append(_Launched(step(images, labels), images, labels, random))
-        self.scheduler.step()
-
-    def _count_launched(self, but: int = 0) -> None:
-        """Wait for the steps that were asked for, but for the last ones, and count them."""
-        while len(self._launched) > but:
-            launched = self._launched.popleft()
-            if not launched.outcome.is_finite:
-                self._launched.clear()
-                self._fail(launched)
-            self._count(launched.outcome.logits, launched.labels)
-
-    def _fail(self, launched: _Launched) -> NoReturn:
-        """Raise a NonFiniteError; the weights are as they were before that step."""
-        self._settle()
-        x, targets = (asarray(array, device=self.device) for array in (launched.images, launched.labels))
-        start = StepStart(self.model, launched.random)
-        self._refuse(launched.outcome.loss, start, lambda: self.objective(self.model(x), targets))
-
-    def _refuse(self, value: float, start: StepStart, loss: Callable[[], Tensor]) -> NoReturn:
-        """Raise a NonFiniteError that names what made the loss `value`, or else a gradient, not finite."""
-        found = f"loss {value:g}" if not math.isfinite(value) else "a gradient that is not finite"
-        with computing_in(self.config.precision):
-            cause = start.cause(lambda: self._scaled(loss()).backward())
-        raise NonFiniteError(f"{found} {self._position()}: {cause}; {self._saved()}")
-
-    def _settle(self) -> None:
-        """Have in the optimiser, the loss scale and the average what the GPU has counted."""
-        if self.captured is not None:
-            self.captured.settle()
-
-    def _step(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """One batch's change of the weights; gives the logits (N, classes)."""
-        x, targets = asarray(images, device=self.device), asarray(labels, device=self.device)
-        start = StepStart(self.model)
-
-        def forward() -> tuple[Any, Tensor]:
-            outputs = self.model(x)
-            return outputs, self.objective(outputs, targets)
-
-        with self._watched(), computing_in(self.config.precision, self.optimizer.parameters()):
-            outputs, loss = forward()
-            value = float(loss.item())
-            if math.isfinite(value):
-                self._scaled(loss).backward()
-        if self.loss_scale and math.isfinite(value) and not self.loss_scale.fits(self.model.parameters()):
-            self.optimizer.zero_grad()
-            self.scheduler.step()
-            return to_numpy(main_logits(outputs))
-        if not (math.isfinite(value) and gradients_are_finite(self._examined)):
-            self._refuse(value, start, lambda: forward()[1])
-        average_gradients(self.world, self.model.parameters())
-        if self.config.clip_norm is not None:
-            clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.scheduler.step()
-        if self.average:
-            self.average.update()
-        return to_numpy(main_logits(outputs))
-
-    def _may_be_captured(self) -> bool:
-        """Whether nothing in a step of this run has to wait for the GPU."""
-        config = self.config
-        return config.graph and self.device == "cuda" and self.world.world_size == 1 and not config.detect_anomaly
-
-    def _scaled(self, loss: Tensor) -> Tensor:
-        return self.loss_scale.scaled(loss) if self.loss_scale else loss
-
-    def _watched(self) -> AbstractContextManager[None]:
-        return detect_anomaly() if self.config.detect_anomaly else nullcontext()
+    def _count(self, made: Iterable[Made]) -> None:
+        for logits, labels in made:
+            self.tally.add(logits, labels)
+            self.batch += 1
 
     def _finish_epoch(self) -> Evaluation:
         """Evaluate, write the epoch down, and save all."""
@@ -369,7 +274,7 @@ class Training:
     def _obey_interruption(self) -> None:
         if self._interruption.requested:
             self._interruption.requested = False
-            self._count_launched()
+            self._count(self.steps.rest())
             raise Interrupted
 
     def _position(self) -> str:

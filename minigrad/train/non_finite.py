@@ -23,6 +23,14 @@ class NonFiniteError(MinigradError, ArithmeticError):
     """A loss or a gradient that is not finite."""
 
 
+class NonFiniteStep(NonFiniteError):
+    """A step that was not made: what was `found`, and the operation that is the `cause`, in words."""
+
+    def __init__(self, found: str, cause: str) -> None:
+        super().__init__(f"{found}: {cause}")
+        self.found, self.cause = found, cause
+
+
 class StepStart:
     """What a forward pass changes, as it was before: the buffers, and the position in the random numbers.
 

@@ -50,7 +50,7 @@ def assert_runs_are_the_same(images: Path, folder: Path, **options: Any) -> None
     for name, graph in (("graph", True), ("one by one", False)):
         training = a_run(images, folder / name, graph=graph, **options)
         training.run()
-        assert (training.captured is not None) == graph
+        assert (training.steps.captured is not None) == graph
         found.append(left_behind(folder / name))
     np.testing.assert_equal(*found)
 
@@ -99,7 +99,7 @@ def test_a_step_that_is_not_finite_is_explained_and_changes_nothing(images: Path
         NonFiniteError, match=r"loss nan in epoch 1 after 2 of 4 batches: .*divide in Poison.*x / "
     ):
         training.run()
-    assert training.captured is not None
+    assert training.steps.captured is not None
     assert training.optimizer.steps_taken()[0] == 2
     assert all(np.isfinite(parameter.numpy()).all() for parameter in training.model.parameters())
 
@@ -108,4 +108,4 @@ def test_what_has_to_wait_goes_one_by_one(images: Path, tmp_path: Path) -> None:
     for name, options in (("a", {"detect_anomaly": True}), ("b", {"graph": False})):
         training = a_run(images, tmp_path / name, epochs=1, **options)
         training.run()
-        assert training.captured is None
+        assert training.steps.captured is None

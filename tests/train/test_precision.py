@@ -88,7 +88,7 @@ def test_a_step_that_overflows_changes_no_weight(images: Path, tmp_path: Path) -
     training.loss_scale.factor = LARGEST  # gradients of 2**24 times the loss overflow float16
     before = {name: p.numpy().copy() for name, p in training.model.named_parameters()}
     with np.errstate(over="ignore", invalid="ignore"):
-        training._step(np.ones((2, 3, SIDE, SIDE), np.float32), np.array([0, 1]))
+        training.steps.make_now(np.ones((2, 3, SIDE, SIDE), np.float32), np.array([0, 1]))
     assert training.loss_scale.factor == LARGEST / 2
     for name, p in training.model.named_parameters():
         np.testing.assert_array_equal(p.numpy(), before[name])
