@@ -22,6 +22,8 @@ Array = Any  # numpy.ndarray, or cupy.ndarray once CuPy is installed
 
 def array_module(array: Array) -> ModuleType:
     """The library that owns `array` (`xp` in the kernels): NumPy, the emulator's NumPy, or CuPy."""
+    if type(array) is np.ndarray:  # asked a thousand times a step
+        return np
     if isinstance(array, EmulatedArray):
         return emulated_numpy
     cupy = sys.modules.get("cupy")
@@ -32,6 +34,8 @@ def array_module(array: Array) -> ModuleType:
 
 def device_of(array: Array) -> str:
     """`"cuda"` for a CuPy array, `"emulated"` for an array of the emulator, `"cpu"` for everything else."""
+    if type(array) is np.ndarray:
+        return "cpu"
     library = array_module(array)
     return "cpu" if library is np else "emulated" if library is emulated_numpy else "cuda"
 
@@ -55,13 +59,13 @@ def owner(array: Array) -> Any:
     """
     if not isinstance(array, np.ndarray):
         return array.data.mem
-    while True:
-        base = array.base
-        if base is not None and not isinstance(base, np.ndarray):
-            base = getattr(base, "base", None)  # as_strided puts an object of its own between a view and its array
+    while (base := array.base) is not None:
         if not isinstance(base, np.ndarray):
-            return array
+            base = getattr(base, "base", None)  # as_strided puts an object of its own between a view and its array
+            if not isinstance(base, np.ndarray):
+                break
         array = base
+    return array
 
 
 @functools.cache

@@ -285,8 +285,9 @@ def apply(function: Function, *inputs: Any) -> Tensor:
     result = function.forward(*arrays) if recording() is None else _recorded_forward(function, arrays)
     output = Tensor(result)
     output.readers = function.shared_readers
+    memory = owner(output.data)
     for x in inputs:
-        if isinstance(x, Tensor) and owner(x.data) is owner(output.data):
+        if isinstance(x, Tensor) and owner(x.data) is memory:
             output.share_readers(x)  # a view: whoever assigns to one of the two changes both
     if function.differentiable and records(*inputs) and is_floating(output.dtype):
         function.record(inputs, output)

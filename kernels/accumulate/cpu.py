@@ -2,7 +2,7 @@
 
 - `reference` adds on one thread, into memory that the operating system maps anew;
 - `rows` shares the pixels of channels-last activations, and the elements of other contiguous arrays, among the
-  threads. Arrays that lie in different orders, and small ones, are left to the library.
+  threads. Arrays that lie in different orders are left to the library.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from ..arrays import is_channels_last
 from ..cpu.buffers import empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
+from ..cpu.recording import again
 from ..cpu.rows import row, span, view
 from ..cpu.tasks import task_kernel, tasks_for
 from . import add, add_to
@@ -43,8 +44,6 @@ def _add_elements(task, tasks, a, b, y):  # type: ignore[no-untyped-def]
 def _added(a: np.ndarray, b: np.ndarray, y: np.ndarray | None) -> np.ndarray | None:
     """a + b in `y` (memory of our own if None); None where the arrays lie in no order that is shared out here."""
     tasks = tasks_for(a.size)
-    if tasks == 1:
-        return None
     if a.flags.c_contiguous and b.flags.c_contiguous:
         y = empty(a.shape, a.dtype) if y is None else y
         _add_elements(tasks, a.reshape(-1), b.reshape(-1), y.reshape(-1))
@@ -57,13 +56,13 @@ def _added(a: np.ndarray, b: np.ndarray, y: np.ndarray | None) -> np.ndarray | N
     return None
 
 
-@add.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
+@add.variant("rows", device="cpu", only_launches=True, priority=10, refuses=refuses_other_than_floats)
 def add_rows(problem: AccumulateProblem, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     y = _added(a, b, None)
-    return add_reference(problem, a, b) if y is None else y
+    return again(lambda: add_reference(problem, a, b)) if y is None else y
 
 
-@add_to.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
+@add_to.variant("rows", device="cpu", only_launches=True, priority=10, refuses=refuses_other_than_floats)
 def add_to_rows(problem: AccumulateProblem, a: np.ndarray, b: np.ndarray) -> None:
     if _added(a, b, a) is None:
-        add_to_reference(problem, a, b)
+        again(lambda: add_to_reference(problem, a, b))

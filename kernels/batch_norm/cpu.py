@@ -10,20 +10,24 @@ pass starts where its first one ended, while those pixels are still in the cache
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..cpu.buffers import channels_last, empty_channels_last, pixel_rows
+from ..cpu.buffers import channels_last, contiguous, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
-from ..cpu.jit import exact_jit
+from ..cpu.jit import exact_jit, jit
 from ..cpu.moments import KEPT, joined_moments
+from ..cpu.recording import again
 from ..cpu.rows import row, span
 from ..cpu.tasks import task_kernel, tasks_for
-from . import backward_training, forward_evaluation, forward_training, move_statistics
-from .problem import BatchNormProblem
+from . import backward_training, forward_evaluation, forward_training, move, move_statistics
+from .problem import BatchNormProblem, Running
 from .reference import move_statistics_reference, refuses_empty, refuses_one_value
 
 PIXELS_PER_TASK = 64
 MOST_TASKS = 64
+_NO_MOMENTUM, _NO_BATCHES = np.zeros(1), np.empty(0, np.int64)
 # Second passes run backwards in blocks, not pixel by pixel: where rows follow one another downwards in
 # memory, LLVM's test that they do not overlap fails, and the scalar version of the loop runs.
 BLOCK = 16
@@ -69,22 +73,41 @@ def _moments(task, tasks, x, x_distance, pixels, parts):  # type: ignore[no-unty
             squares[c] += d0 * d0
 
 
+@jit
+def _moved(running, batch, momentum):  # type: ignore[no-untyped-def]
+    """Computed in float64 and rounded once."""
+    return (1 - momentum) * running + momentum * batch
+
+
+@jit
+def _move(running_mean, running_variance, mean, variance, momentum, unbiased):  # type: ignore[no-untyped-def]
+    """Where there are running statistics; computed in float64 and rounded once."""
+    for c in range(running_mean.size):
+        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c]
+        running_variance[c] = (1 - momentum) * running_variance[c] + momentum * (unbiased * variance[c])
+
+
 @task_kernel
-def _scales(task, tasks, exact_mean, exact_variance, epsilon, weight, mean, variance, inverse_std, scale):  # type: ignore[no-untyped-def]
-    """What normalises, rounded to the type of the activations, from mean and variance in float64."""
-    for c in range(*span(task, tasks, mean.size)):
+def _finish_moments(  # type: ignore[no-untyped-def]
+    task, tasks, exact_mean, exact_variance, epsilon, weight, mean, variance, inverse_std, scale,
+    running_mean, running_variance, momentum, unbiased, batches,
+):  # fmt: skip
+    """What normalises, rounded to the type of the activations; the running statistics, where there are some."""
+    for c in range(mean.size):
         mean[c] = exact_mean[c]
         variance[c] = exact_variance[c]
         inverse_std[c] = 1 / np.sqrt(exact_variance[c] + epsilon)
         scale[c] = weight[c] * inverse_std[c]
+    _move(running_mean, running_variance, mean, variance, momentum[0], unbiased)
+    for i in range(batches.size):
+        batches[i] += 1
 
 
 @task_kernel
-def _move(task, tasks, running_mean, running_variance, mean, variance, momentum, unbiased):  # type: ignore[no-untyped-def]
-    """running = (1 - momentum) * running + momentum * batch, computed in float64 and rounded once."""
-    for c in range(*span(task, tasks, mean.size)):
-        running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean[c]
-        running_variance[c] = (1 - momentum) * running_variance[c] + momentum * (unbiased * variance[c])
+def _move_statistics(  # type: ignore[no-untyped-def]
+    task, tasks, running_mean, running_variance, mean, variance, momentum, unbiased
+):
+    _move(running_mean, running_variance, mean, variance, momentum[0], unbiased)
 
 
 @task_kernel
@@ -185,22 +208,52 @@ def _floor(problem: BatchNormProblem) -> np.floating:
     return number(0 if problem.relu else -np.inf)
 
 
-@forward_training.variant("channels_last", device="cpu", priority=10, refuses=refuses_training)
+@forward_training.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_training)
 def forward_training_channels_last(
     problem: BatchNormProblem,
     x: np.ndarray,
     weight: np.ndarray,
     bias: np.ndarray,
     moments: tuple[np.ndarray, np.ndarray] | None = None,
+    running: Running | None = None,
     out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     rows, distance = pixel_rows(channels_last(x))
-    exact = _moments_of(problem, rows, distance) if moments is None else moments
+    exact_mean, exact_variance = _moments_of(problem, rows, distance) if moments is None else moments
     mean, variance, inverse_std, scale = np.empty((4, problem.shape[1]), x.dtype)
-    arrays = (np.ascontiguousarray(array) for array in exact)
-    _scales(1, *arrays, float(problem.epsilon), np.ascontiguousarray(weight), mean, variance, inverse_std, scale)
+    in_passing = running is not None and _fits(problem, running.mean, running.variance)
+    _finish_moments(
+        1, contiguous(exact_mean), contiguous(exact_variance), float(problem.epsilon),
+        contiguous(weight), mean, variance, inverse_std, scale,
+        *_moving(problem, running if in_passing else None, x.dtype),
+    )  # fmt: skip
+    if running is not None and not in_passing:
+        move(problem, running, mean, variance)
     y = _applied(problem, rows, distance, mean, scale, bias, out)
     return y, mean, variance, inverse_std
+
+
+def _fits(problem: BatchNormProblem, *arrays: np.ndarray) -> bool:
+    """Whether the kernels can move these statistics where they lie."""
+    return all(array.dtype == problem.dtype and array.flags.c_contiguous for array in arrays)
+
+
+def _momentum(momentum: float | np.ndarray) -> np.ndarray:
+    """In memory, so that the same launch serves another number, too."""
+    return np.asarray(momentum, np.float64).reshape(1)
+
+
+def _unbiased(problem: BatchNormProblem) -> float:
+    return problem.count / max(1, problem.count - 1)
+
+
+def _moving(problem: BatchNormProblem, running: Running | None, dtype: np.dtype) -> tuple[Any, ...]:
+    """The running statistics as `_finish_moments` takes them."""
+    if running is None:
+        nothing = np.empty(0, dtype)
+        return nothing, nothing, _NO_MOMENTUM, 1.0, _NO_BATCHES
+    batches = _NO_BATCHES if running.batches is None else running.batches.reshape(1)
+    return running.mean, running.variance, _momentum(running.momentum), _unbiased(problem), batches
 
 
 def _moments_of(problem: BatchNormProblem, rows: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,12 +288,14 @@ def _applied(
     out: np.ndarray | None,
 ) -> np.ndarray:
     y = empty_channels_last(problem.shape, rows.dtype) if out is None else out
-    mean, bias = np.ascontiguousarray(mean), np.ascontiguousarray(bias)
+    mean, bias = contiguous(mean), contiguous(bias)
     _apply(_tasks(problem), rows, distance, problem.count, mean, scale, bias, _floor(problem), *pixel_rows(y))
     return y
 
 
-@backward_training.variant("channels_last", device="cpu", priority=10, refuses=refuses_training)
+@backward_training.variant(
+    "channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_training
+)
 def backward_training_channels_last(
     problem: BatchNormProblem,
     gy: np.ndarray,
@@ -253,7 +308,7 @@ def backward_training_channels_last(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pixels = (*pixel_rows(channels_last(gy)), *pixel_rows(channels_last(x)), problem.count)
     tasks, floor, channels = _tasks(problem), _floor(problem), problem.shape[1]
-    weight, bias = np.ascontiguousarray(weight), np.ascontiguousarray(bias)
+    weight, bias = contiguous(weight), contiguous(bias)
     scales, sums = np.empty((tasks, channels), x.dtype), np.empty((tasks, 2, channels))
     _gradient_sums(tasks, *pixels, mean, weight, inverse_std, bias, floor, scales, sums)
     gweight, gbias, slope, offset = np.empty((4, channels), x.dtype)
@@ -268,17 +323,17 @@ def refuses_moving(problem: BatchNormProblem) -> str | None:
     return refuses_one_value(problem) or refuses_other_than_floats(problem)
 
 
-@move_statistics.variant("channels_last", device="cpu", priority=10, refuses=refuses_moving)
+@move_statistics.variant("channels_last", device="cpu", only_launches=True, priority=10, refuses=refuses_moving)
 def move_statistics_channels_last(
     problem: BatchNormProblem,
     running_mean: np.ndarray,
     running_variance: np.ndarray,
     mean: np.ndarray,
     variance: np.ndarray,
-    momentum: float,
+    momentum: float | np.ndarray,
 ) -> None:
     arrays = running_mean, running_variance, mean, variance
-    if not all(array.flags.c_contiguous for array in arrays):
-        move_statistics_reference(problem, *arrays, momentum)
-        return
-    _move(1, *arrays, float(momentum), problem.count / (problem.count - 1))
+    if _fits(problem, *arrays):
+        _move_statistics(1, *arrays, _momentum(momentum), _unbiased(problem))
+    else:
+        again(lambda: move_statistics_reference(problem, *arrays, momentum))

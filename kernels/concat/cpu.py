@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from ..cpu.buffers import channels_last, contiguous, empty, empty_channels_last, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.rows import row, span, view
 from ..cpu.tasks import task_kernel, tasks_for
@@ -62,12 +62,12 @@ def refuses_elements(problem: ConcatProblem) -> str | None:
     return refuses_other_than_floats(problem) if problem.axis == 0 else "it joins along axis 0"
 
 
-@forward.variant("elements", device="cpu", priority=10, refuses=refuses_elements)
+@forward.variant("elements", device="cpu", only_launches=True, priority=10, refuses=refuses_elements)
 def forward_elements(problem: ConcatProblem, arrays: tuple[np.ndarray, ...]) -> np.ndarray:
     result = empty(problem.output_shape, problem.dtype)
     begin, flat = 0, result.reshape(-1)
     for array in arrays:
         end = begin + array.size
-        _copy_elements(tasks_for(array.size), np.ascontiguousarray(array).reshape(-1), flat[begin:end])
+        _copy_elements(tasks_for(array.size), contiguous(array).reshape(-1), flat[begin:end])
         begin = end
     return result

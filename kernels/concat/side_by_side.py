@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-
-import numpy as np
 
 from ..arrays import Array, device_of
 from ..cpu import buffers as on_cpu
@@ -20,7 +19,7 @@ class SideBySide:
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
-        self.starts = [0, *np.cumsum(channels).tolist()]
+        self.starts = [0, *itertools.accumulate(channels)]
         self._buffer: Array | None = None
         self._taken: set[int] = set()
 

@@ -164,12 +164,13 @@ def _sum_parts(task, tasks, geometry, c, joined, k, groups, run_vectors, columns
                             gw[target + channel * r_taps * s_taps] += parts[source + channel]
 
 
-@weight_gradient.variant("direct", device="cpu", priority=20, refuses=refuses_other_than_floats)
+@weight_gradient.variant(
+    "direct", device="cpu", only_launches=True, priority=20, refuses=refuses_other_than_floats
+)
 def weight_gradient_direct(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
-    gw = np.empty(problem.weight_shape, problem.dtype)
     if problem.batch == 0:
-        gw[...] = 0
-        return gw
+        return np.zeros(problem.weight_shape, problem.dtype)
+    gw = empty(problem.weight_shape, problem.dtype)
     (x_flat, x_row), (gy_flat, gy_row) = pixel_rows(channels_last(x)), pixel_rows(channels_last(gy))
     groups, (_, c, r, s), (p, q) = problem.groups, gw.shape, problem.output_size
     k, lanes = gw.shape[0] // groups, VECTOR_BYTES // gw.itemsize

@@ -115,12 +115,11 @@ def _multiply(  # type: ignore[no-untyped-def]
                             gw[target + tap] = mine[tap * lanes + lane]
 
 
-@weight_gradient.variant("winograd", device="cpu", priority=40, refuses=refuses)
+@weight_gradient.variant("winograd", device="cpu", only_launches=True, priority=40, refuses=refuses)
 def weight_gradient_winograd(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
-    gw = np.empty(problem.weight_shape, problem.dtype)
     if problem.batch == 0:
-        gw[...] = 0
-        return gw
+        return np.zeros(problem.weight_shape, problem.dtype)
+    gw = empty(problem.weight_shape, problem.dtype)
     (x_flat, x_row), (gy_flat, gy_row) = pixel_rows(channels_last(x)), pixel_rows(channels_last(gy))
     (k, c), tasks, lanes = gw.shape[:2], get_num_threads(), VECTOR_BYTES // gw.itemsize
     k_vectors, c_vectors, panels = -(-k // lanes), -(-c // lanes), panels_of(c, 1, lanes)

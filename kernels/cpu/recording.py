@@ -107,7 +107,8 @@ def recording() -> Recording | None:
 
 
 @contextmanager
-def _paused() -> Iterator[None]:
+def paused() -> Iterator[None]:
+    """What is asked inside this `with` block is not kept: it is not part of the work."""
     token = _active.set(None)
     try:
         yield
@@ -131,7 +132,7 @@ def again(work: Callable[[], Result], inputs: Any = ()) -> Result:
     present = _active.get()
     if present is None:
         return work()
-    with _paused():
+    with paused():
         result = work()
     return present.keep_call(work, result, inputs)
 

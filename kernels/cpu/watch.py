@@ -8,6 +8,7 @@ import numpy as np
 
 from .fingerprint import FACTORS, fingerprint_of_words
 from .pointers import elements
+from .recording import paused
 from .tasks import address_of, task_kernel
 
 CHUNK = 1 << 14  # words a task
@@ -23,27 +24,37 @@ class Watch:
     """The numbers in `arrays` as they are now, by their fingerprints.
 
     Args:
-        arrays: C-contiguous, of whole 32-bit words; the watch keeps them alive.
+        arrays: of whole 32-bit words; the watch keeps them alive. Those that are not contiguous are copied to be
+            read.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
         self._arrays = list(arrays)
-        self._chunks = np.array(
-            [
-                (address_of(array) + 4 * start, min(CHUNK, array.nbytes // 4 - start))
-                for array in arrays
-                for start in range(0, array.nbytes // 4, CHUNK)
-            ],
-            np.int64,
-        ).reshape(-1, 2)
+        contiguous = all(array.flags.c_contiguous for array in arrays)
+        self._chunks = _chunks(self._arrays) if contiguous else None
         self._seen = self._found()
 
-    def _found(self) -> np.ndarray:
-        found = np.empty(len(self._chunks), np.uint64)
+    def _found(self) -> bytes:
+        arrays, chunks = self._arrays, self._chunks
+        if chunks is None:
+            arrays = [np.ascontiguousarray(array) for array in arrays]
+            chunks = _chunks(arrays)
+        found = np.empty(len(chunks), np.uint64)
         if len(found):
-            _fingerprints(len(found), np.empty(0, np.uint32), self._chunks, FACTORS, found)
-        return found
+            with paused():  # whoever records work does not want this done again with it
+                _fingerprints(len(found), np.empty(0, np.uint32), chunks, FACTORS, found)
+        return found.tobytes()
 
     def sees_change(self) -> bool:
         """Whether a number is another one than when this watch was made."""
-        return not np.array_equal(self._seen, self._found())
+        return self._found() != self._seen
+
+
+def _chunks(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """Address and length in words of each chunk."""
+    places = [
+        (address_of(array) + 4 * start, min(CHUNK, array.nbytes // 4 - start))
+        for array in arrays
+        for start in range(0, array.nbytes // 4, CHUNK)
+    ]
+    return np.array(places, np.int64).reshape(-1, 2)

@@ -84,7 +84,7 @@ def _arrays(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
     return contiguous(logits), _labels(targets)
 
 
-@forward.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
+@forward.variant("rows", device="cpu", only_launches=True, priority=10, refuses=refuses_other_than_floats)
 def forward_rows(problem: CrossEntropyProblem, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     losses = empty((problem.rows,), logits.dtype)
     _losses(
@@ -93,7 +93,7 @@ def forward_rows(problem: CrossEntropyProblem, logits: np.ndarray, targets: np.n
     return losses
 
 
-@input_gradient.variant("rows", device="cpu", priority=10, refuses=refuses_other_than_floats)
+@input_gradient.variant("rows", device="cpu", only_launches=True, priority=10, refuses=refuses_other_than_floats)
 def input_gradient_rows(
     problem: CrossEntropyProblem, glosses: np.ndarray, logits: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:

@@ -48,8 +48,8 @@ def concat_branches(branches: Sequence[Module], x: Tensor) -> Tensor:
 
 def _unit_at(branch: Module, end: int) -> ConvBatchNorm2d | None:
     """The first (0) or last (-1) layer of a branch, if it is a unit."""
-    while type(branch).forward is Sequential.forward and len(branch):  # type: ignore[arg-type]
-        branch = branch[end]  # type: ignore[index]
+    while type(branch).forward is Sequential.forward and (layers := list(branch.children())):
+        branch = layers[end]
     return branch if type(branch).forward is ConvBatchNorm2d.forward else None  # type: ignore[return-value]
 
 

@@ -37,7 +37,7 @@ class ModuleList(Module):
     @overload
     def __getitem__(self, index: slice) -> Self: ...
     def __getitem__(self, index: int | slice) -> Module | Self:
-        modules = list(self)
+        modules = list(self.children())
         if isinstance(index, slice):
             part = type(self)()
             for name, module in list(self.named_children())[index]:
@@ -48,7 +48,7 @@ class ModuleList(Module):
         return modules[index]
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.children())
+        return len(list(self.children()))
 
     def __iter__(self) -> Iterator[Module]:
         return self.children()

@@ -8,6 +8,7 @@ each call: one launch, in place of the one that would normalise, which moves no 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -17,9 +18,10 @@ import numpy as np
 from ..autocast import dtype_in_products
 from ..autograd import fuses
 from ..kernels import batch_norm
+from ..kernels.arrays import device_of
 from ..kernels.batch_norm.folding import Foldable, fold
-from ..kernels.cpu.fingerprint import fingerprint
 from ..kernels.cpu.frozen import freeze
+from ..kernels.cpu.watch import Watch
 from ..tensor import Tensor
 from .convolution import Conv2d
 from .module import has_hooks
@@ -29,9 +31,11 @@ Layers = tuple[Conv2d, BatchNorm2d]
 
 
 class Folded(NamedTuple):
-    """The filter and bias that normalise, and the fingerprint of what they were made from."""
+    """The filter and bias that normalise, and what they were made from."""
 
-    source: tuple[Any, ...]
+    arrays: list[Any]
+    watch: Watch
+    epsilons: list[float]
     weight: Tensor
     bias: Tensor
 
@@ -49,14 +53,17 @@ def folds(conv: Conv2d, norm: BatchNorm2d, x: Tensor) -> bool:
     if norm.num_features != conv.out_channels or has_hooks(conv) or has_hooks(norm):
         return False
     weight = conv.weight
-    if weight.dtype not in (np.float32, np.float64) or batch_norm.forward_evaluation.asked_for():
+    dtype, device = weight.dtype, x.device
+    if dtype not in (np.float32, np.float64) or batch_norm.forward_evaluation.asked_for():
         return False
     # Mixed precision folds on GPUs, where folded numbers are cast like others. On CPUs 16 bits gain nothing.
-    if x.dtype != weight.dtype and (x.device == "cpu" or dtype_in_products(x) != dtype_in_products(weight)):
+    if x.dtype != dtype and (device == "cpu" or dtype_in_products(x) != dtype_in_products(weight)):
         return False
     numbers = (weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    alike = all(t is None or (t.dtype == weight.dtype and t.device == x.device) for t in numbers)
-    return alike and fuses(x, *numbers)
+    for number in numbers:
+        if number is not None and (number.dtype != dtype or device_of(number.data) != device):
+            return False
+    return fuses(x, *numbers)
 
 
 def folded(units: Sequence[Layers]) -> tuple[Tensor, Tensor]:
@@ -66,14 +73,19 @@ def folded(units: Sequence[Layers]) -> tuple[Tensor, Tensor]:
     if first.weight.device != "cpu":  # nothing there tells cheaply whether a number has changed
         weight, bias = fold(given)
         return Tensor(weight), Tensor(bias)
-    arrays = [a for unit in given for a in unit[:-1]]
-    shapes = tuple([None if a is None else a.shape for a in arrays])
-    source = [unit.epsilon for unit in given], shapes, fingerprint(*[a for a in arrays if a is not None])
+    arrays = [array for unit in given for array in unit[:-1]]
+    epsilons = [unit.epsilon for unit in given]
     kept = _kept.get(first)
-    if kept is None or kept.source != source:
+    if kept is None or kept.epsilons != epsilons or not _same(kept.arrays, arrays) or kept.watch.sees_change():
         weight, bias = fold(given)
-        kept = _kept[first] = Folded(source, Tensor(freeze(weight)), Tensor(freeze(bias)))
+        watch = Watch([array for array in arrays if array is not None])
+        kept = _kept[first] = Folded(arrays, watch, epsilons, Tensor(freeze(weight)), Tensor(freeze(bias)))
     return kept.weight, kept.bias
+
+
+def _same(first: list[Any], second: list[Any]) -> bool:
+    """Whether these are the same objects."""
+    return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
 def _foldable(conv: Conv2d, norm: BatchNorm2d) -> Foldable:

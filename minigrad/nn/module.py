@@ -55,7 +55,7 @@ def module_path(modules: tuple[Module, ...]) -> str:
 
 def has_hooks(module: Module) -> bool:
     """Whether somebody looks at what this module, and not its parts or callers, is given and gives."""
-    return bool(vars(module).get("_forward_hooks"))
+    return bool(module.__dict__.get("_forward_hooks"))
 
 
 class HookHandle:
@@ -91,9 +91,10 @@ class Module:
         running.append(self)
         try:
             output = self.forward(*inputs, **options)
-            for hook in list(self.__dict__.get("_forward_hooks", {}).values()):
-                changed = hook(self, inputs, output)
-                output = output if changed is None else changed
+            if has_hooks(self):
+                for hook in list(self.__dict__["_forward_hooks"].values()):
+                    changed = hook(self, inputs, output)
+                    output = output if changed is None else changed
         except MinigradError as error:
             if not hasattr(error, "__notes__"):  # the innermost module tells where it happened
                 path = module_path(tuple(running))
@@ -120,7 +121,7 @@ class Module:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
-        return (module for _, module in self.named_children())
+        return (value for value in vars(self).values() if isinstance(value, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module (its name is `prefix`) and all inside of it, each once, a module before its parts."""

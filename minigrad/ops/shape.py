@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..autograd import Function, apply
 from ..kernels import concat as concat_kernels
-from ..kernels.arrays import Array, array_module
+from ..kernels.arrays import Array, array_module, dtype_name
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .axes import Axis, normalize_axes, normalize_axis, normalize_shape
@@ -113,17 +114,15 @@ class Concat(Function):
 
     def forward(self, *arrays: Array) -> Array:
         problem = concat_kernels.ConcatProblem(
-            tuple(tuple(a.shape) for a in arrays), self.axis, arrays[0].dtype.name
+            tuple(tuple(a.shape) for a in arrays), self.axis, dtype_name(arrays[0].dtype)
         )
-        self.ends = np.cumsum([a.shape[self.axis] for a in arrays])
+        self.ends = list(itertools.accumulate(a.shape[self.axis] for a in arrays))
         return concat_kernels.forward(problem, arrays)
 
     def backward(self, gradient: Tensor) -> list[Tensor]:
         starts = [0, *self.ends[:-1]]
         before = (slice(None),) * self.axis
-        return [
-            gradient[(*before, slice(int(start), int(end)))] for start, end in zip(starts, self.ends, strict=True)
-        ]
+        return [gradient[(*before, slice(start, end))] for start, end in zip(starts, self.ends, strict=True)]
 
 
 class Copy(Function):

@@ -264,6 +264,24 @@ def test_running_statistics_move_in_passing_as_by_themselves(
                 np.testing.assert_equal(moved("rows", momentum, in_passing=True), expected)
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("momentum", [0.3, np.array(0.3)])
+def test_on_a_cpu_too_running_statistics_move_in_passing(momentum: Any, dtype: str, known: bool) -> None:
+    problem = BatchNormProblem((2, 300, 3, 2), dtype=dtype)
+    a = arrays(problem.shape, dtype, 1)
+    moments = (a["mean"] + 1, a["variance"] * 2) if known else None
+    forward = batch_norm.forward_training.variants["channels_last"].function
+    passing, apart = (Running(a["mean"].copy(), a["variance"].copy(), momentum, np.array(6)) for _ in range(2))
+    *_, mean, variance, _ = forward(problem, a["x"], a["weight"], a["bias"], moments=moments, running=passing)
+    batch_norm.move(problem, apart, mean, variance)
+    assert passing.batches == apart.batches == 7
+    np.testing.assert_array_equal(passing.mean, apart.mean)
+    np.testing.assert_array_equal(passing.variance, apart.variance)
+    expected = 0.7 * a["mean"].astype(float) + 0.3 * mean.astype(float)
+    np.testing.assert_allclose(passing.mean, expected, rtol=1e-7 if dtype == "float32" else 1e-14)  # rounded once
+
+
 def test_what_does_not_fit_is_said_with_its_values() -> None:
     with pytest.raises(MinigradError, match=r"must be \(N, C, H, W\).*got \(2, 3\)"):
         BatchNormProblem((2, 3))  # type: ignore[arg-type]

@@ -91,6 +91,15 @@ def test_the_mask_does_not_depend_on_the_layout(operation: Any, variant: str, la
         np.testing.assert_array_equal(operation(problem, other, 1, 2), operation(problem, contiguous, 1, 2))
 
 
+@pytest.mark.parametrize("variant", ["reference", "blocks"])
+def test_a_base_in_memory_is_added_to_the_offset(variant: str) -> None:
+    x, problem = np.ones((7, 5), np.float32), DropoutProblem((7, 5), 0.4)
+    with use_kernels(dropout=variant):
+        expected = dropout.forward(problem, x, 1, 12)
+        base = np.array(2**64 - 5, np.uint64)  # counted modulo 2**64
+        np.testing.assert_array_equal(dropout.forward(problem, x, 1, 17, base), expected)
+
+
 @every_variant(dropout.forward)
 @pytest.mark.parametrize("start", [1, 2])
 def test_an_array_may_begin_anywhere(operation: Any, variant: str, start: int) -> None:

@@ -14,6 +14,7 @@ from claims.variants import without_compiler
 from minigrad.inspect import timer
 from minigrad.kernels import conv2d
 from minigrad.kernels.cpu.fingerprint import fingerprint
+from minigrad.kernels.cpu.watch import Watch
 from minigrad.nn import BatchNorm2d, Conv2d, conv_batch_norm
 
 # Folding rounds each weight once more, 6e-8; a sum of 27 or 36 such products errs by no more than some of them.
@@ -233,3 +234,24 @@ def test_a_fingerprint_is_of_the_values_and_their_order(dtype: str, size: int) -
         changed = values.copy()
         changed[position] = np.nextafter(changed[position], np.inf)
         assert fingerprint(changed) != fingerprint(values)
+
+
+@pytest.mark.parametrize("lie", [np.ascontiguousarray, np.asfortranarray])
+def test_a_watch_sees_a_change_until_it_is_undone(lie: Callable[..., np.ndarray]) -> None:
+    watched = [lie(np.zeros((300, 200))), lie(np.zeros((2, 3), np.float32))]
+    watch = Watch(watched)
+    assert not watch.sees_change()
+    for array, place in ((watched[0], (299, 199)), (watched[1], (1, 2))):
+        array[place] = 1
+        assert watch.sees_change()
+        array[place] = 0
+        assert not watch.sees_change()
+
+
+def test_a_parameter_that_is_replaced_by_another_is_noticed() -> None:
+    (conv, norm), x = unit(), images()
+    with mg.no_grad():
+        conv_batch_norm(conv, norm, x)
+        norm.weight, norm.bias = norm.bias, norm.weight
+        expected, found = apart(conv, norm, x), conv_batch_norm(conv, norm, x).numpy()
+    assert np.linalg.norm(found - expected) <= 1e-6 * np.linalg.norm(expected)

@@ -53,6 +53,8 @@ def switch(function: str, name: str, value: Any) -> bool:
 
 def pair(value: Any, name: str) -> tuple[int, int]:
     """One number for both axes, or a number for each."""
+    if type(value) is int and value <= LARGEST:
+        return value, value
     both = value if isinstance(value, list | tuple) else (value, value)
     if len(both) != 2 or not all(isinstance(n, int | np.integer) for n in both):
         raise ShapeError(f"{name} must be one integer or a pair of them, got {value!r}")
@@ -106,10 +108,10 @@ def same_dtype(name: str, optional: Mapping[str, Tensor | None], **tensors: Tens
 
     A wrong dtype is most often a mistake, such as float64 data for float32 weights, so it is not promoted.
     """
-    present = {**tensors, **{key: x for key, x in optional.items() if x is not None}}
-    given = {key: a_tensor(name, key, x).dtype for key, x in present.items()}
-    dtypes = set(given.values())
-    if len(dtypes) != 1:
+    given = {key: a_tensor(name, key, x).data.dtype for key, x in tensors.items()}
+    given |= {key: a_tensor(name, key, x).data.dtype for key, x in optional.items() if x is not None}
+    first, *others = given.values()
+    if any(dtype != first for dtype in others):
         listed = ", ".join(f"{key} {dtype}" for key, dtype in given.items())
         raise DTypeError(f"{name}: all dtypes must be equal, got {listed}; use astype")
-    return dtype_name(dtypes.pop())
+    return dtype_name(first)

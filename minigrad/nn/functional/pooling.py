@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ...autograd import apply
 from ...kernels import pool2d
 from ...kernels.arrays import dtype_name
@@ -9,6 +11,9 @@ from ...kernels.errors import ShapeError
 from ...ops import pool
 from ...tensor import Tensor
 from .arguments import Pair, four, is_integer, on_batch, pair, switch
+
+# A layer meets the same problem at every step.
+_problem = lru_cache(maxsize=1024)(pool2d.Pool2dProblem)
 
 
 def max_pool2d(
@@ -34,7 +39,7 @@ def max_pool2d(
     ceil_mode = switch("max_pool2d", "ceil_mode", ceil_mode)
 
     def run(x: Tensor) -> Tensor:
-        problem = pool2d.Pool2dProblem(
+        problem = _problem(
             four(x),
             size,
             size if stride is None else pair(stride, "max_pool2d: stride"),
@@ -77,7 +82,7 @@ def avg_pool2d(
         )
 
     def run(x: Tensor) -> Tensor:
-        problem = pool2d.Pool2dProblem(
+        problem = _problem(
             four(x),
             size,
             size if stride is None else pair(stride, "avg_pool2d: stride"),
