@@ -56,5 +56,14 @@ set (it holds NaN); barriers and warp operations that not all reach; cp.async wi
 results that depend on the order of threads. The message names kernel, block and thread where it can.
 What it cannot find: reads outside of a buffer that meet other memory of the process, and races between blocks.
 
-A kernel under gdb: `gdb --args python script.py`, `break scale.cu:6`, `print emulator::thread->index`.
+A kernel under gdb, in which a thread is an ordinary call and blocks take turns with one thread of the machine:
+
+    MINIGRAD_EMULATOR_DEBUG=1 OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 gdb --args python script.py
+    (gdb) set breakpoint pending on
+    (gdb) break scale.cu:8
+    (gdb) run
+    (gdb) print emulator::thread->index       threadIdx; emulator::block->index is blockIdx
+    (gdb) info locals                         then next, step, up as anywhere
+
+The variable has kernels compiled, and kept, with every variable and without optimisation.
 """

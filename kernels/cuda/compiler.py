@@ -19,8 +19,11 @@ from ..errors import KernelError
 
 KERNELS = Path(__file__).parents[1]
 EMULATOR = Path(__file__).parent / "emulator"
-FLAGS = ["-std=c++17", "-O3", "-g1", "-fPIC", "-march=native", "-ffp-contract=fast", "-fno-math-errno"]
+FLAGS = ["-std=c++17", "-fPIC", "-march=native", "-ffp-contract=fast", "-fno-math-errno"]
 FLAGS += ["-fno-gnu-unique"]  # two specialisations of one file must not share a function's __shared__ variables
+FAST = ["-O3", "-g1"]
+TO_STEP_THROUGH = ["-O0", "-g3"]  # each line and each variable is there, for gdb; some ten times slower
+DEBUG_VARIABLE = "MINIGRAD_EMULATOR_DEBUG"
 # Misaligned vectors and indices outside of an array are errors with a line, through emulator/faults.cpp.
 CHECKS = ["-fsanitize=alignment,bounds", "-fno-sanitize-recover=all"]
 # Every load and store is reported to emulator/counts.cpp, once repeated ones are one, as a GPU's compiler has it.
@@ -104,7 +107,8 @@ def _contents(source: Path) -> str:
 
 def _library(name: str, text: str, options: list[str], what: str) -> Path:
     """The library made of C++ `text`, compiled unless it is in the cache."""
-    key = hashlib.sha256(_fingerprint() + text.encode() + repr(options).encode()).hexdigest()[:20]
+    optimisation = TO_STEP_THROUGH if os.environ.get(DEBUG_VARIABLE) else FAST
+    key = hashlib.sha256(_fingerprint() + text.encode() + repr(optimisation + options).encode()).hexdigest()[:20]
     path = cache_folder() / f"{name}-{key}.so"
     if path.exists():
         return path
@@ -112,7 +116,7 @@ def _library(name: str, text: str, options: list[str], what: str) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         unit, unlinked, linked = (Path(folder) / f"{name}{suffix}" for suffix in (".cpp", ".o", ".so"))
         unit.write_text(text)
-        _run([_command(), *FLAGS, *options, *INCLUDES, "-c", str(unit), "-o", str(unlinked)], what)
+        _run([_command(), *FLAGS, *optimisation, *options, *INCLUDES, "-c", str(unit), "-o", str(unlinked)], what)
         _run([_command(), "-shared", "-pthread", str(unlinked), "-o", str(linked)], what)
         linked.replace(path)  # at once: another process may be looking for it
     return path

@@ -1,6 +1,7 @@
 """What each kernel takes of a GPU, from NVIDIA's compiler, without a GPU.
 
-    python -m minigrad.kernels.cuda.resources       prints the table for every kernel and architecture
+    python -m minigrad.kernels.cuda.resources                         every kernel and architecture (minutes)
+    python -m minigrad.kernels.cuda.resources pool2d --arch sm_90     those of the files whose path has "pool2d"
 
 NVRTC comes from PyPI: the compiler in `nvidia-cuda-nvrtc`, the way to call it in `cuda-bindings`, the headers of
 half and bfloat16 in `nvidia-cuda-runtime`, `nvidia-cuda-crt` and `nvidia-cuda-cccl`. Reports are kept in the
@@ -9,12 +10,14 @@ user's cache by the hash of all that went in.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -123,9 +126,33 @@ def table(sources: list[CudaSource], architectures: tuple[str, ...] = ARCHITECTU
         return [entry for report in reports for entry in report]
 
 
-if __name__ == "__main__":
-    rows = [astuple(entry) for entry in table(all_sources())]
-    rows.insert(0, tuple(field.name.replace("_", " ") for field in fields(Resources)))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command at the top of this file."""
+    parser = argparse.ArgumentParser(
+        "python -m minigrad.kernels.cuda.resources", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("part", nargs="?", default="", help="of the paths of the files, such as pool2d")
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="one architecture (default: all)")
+    given = parser.parse_args(arguments)
+    sources = [source for source in all_sources() if given.part in source.path]
+    if not sources:
+        known = ", ".join(source.path for source in all_sources())
+        parser.error(f"no file has {given.part!r} in its path; there are: {known}")
+            f"no file has {given.part!r} in its path; there are: {', '.join(s.path for s in all_sources())}"
+        )
+    rows = [tuple(field.name.replace("_", " ") for field in fields(Resources))]
+    try:
+        for source in sources:
+            print(f"compiling {source.path}", file=sys.stderr)
+            rows += [astuple(entry) for entry in table([source], (given.arch,) if given.arch else ARCHITECTURES)]
+    except (KernelError, ImportError) as error:
+        missing = " (install minigrad[test], or cuda-bindings and nvidia-cuda-nvrtc)"
+        parser.exit(1, f"{error}{missing if isinstance(error, ImportError) else ''}\n")
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(str(value).ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from minigrad.kernels.cuda.launch import CudaSource
-from minigrad.kernels.cuda.resources import ARCHITECTURES, all_sources, resources, table
+from minigrad.kernels.cuda.resources import ARCHITECTURES, all_sources, main, resources, table
 from minigrad.kernels.errors import KernelError
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="needs the packages cuda-bindings and nvidia-cuda-nvrtc")
@@ -31,3 +31,13 @@ def test_an_error_is_told_with_its_line(tmp_path: pytest.TempPathFactory) -> Non
     path.write_text('extern "C" __global__ void broken(int* y) {\n    y[0] = nowhere;\n}\n')
     with pytest.raises(KernelError, match=r'broken\.cu\(2\): error: identifier "nowhere" is undefined'):
         resources(CudaSource(str(path)), {}, "sm_80")
+
+
+def test_the_table_is_printed_for_what_a_person_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fold", "--arch", "sm_90"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split("  ")[0] == "source" and heading.endswith("spilled bytes")
+    assert [row.split()[:2] for row in rows] == [["batch_norm/fold.cu", "fold"]] * 2
+    with pytest.raises(SystemExit):
+        main(["nothing"])
+    assert "no file has 'nothing' in its path" in capsys.readouterr().err

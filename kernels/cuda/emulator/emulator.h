@@ -2,7 +2,7 @@
 //
 // A kernel file is compiled as it is, with this header in front of it. The launch (launch.cpp) calls the kernel once
 // for each thread; barriers and warp operations switch to another thread (worker.h). To step through a
-// kernel, break on its name in gdb: a thread is an ordinary call, `emulator::thread->index` says which.
+// kernel, break on its name in gdb (kernels/cuda/__init__.py says how): a thread is an ordinary call.
 #pragma once
 
 #include <cmath>
