@@ -138,8 +138,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not sources:
         known = ", ".join(source.path for source in all_sources())
         parser.error(f"no file has {given.part!r} in its path; there are: {known}")
-            f"no file has {given.part!r} in its path; there are: {', '.join(s.path for s in all_sources())}"
-        )
     rows = [tuple(field.name.replace("_", " ") for field in fields(Resources))]
     try:
         for source in sources:
