@@ -3,8 +3,9 @@
     python -m benchmarks.googlenet [--batch 16] [--size 224] [--rounds 7] [--compile] [--json FILE]
 
 Three jobs: a training step (forward with auxiliary losses, backward, SGD with momentum), inference with the same
-batch, inference with one image. Contenders: minigrad, and PyTorch eager with NCHW and with channels-last
-tensors (with --compile also torch.compile, channels last), all with the same weights and number of threads.
+batch, inference with one image. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured; the
+same operation by operation; PyTorch eager with NCHW and with channels-last tensors (with --compile also
+torch.compile, channels last). All have the same weights and number of threads.
 Before anything is timed, the contenders' outputs are compared. Peak memory is that of a process of its own
 for each contender, which takes three training steps.
 """
@@ -29,10 +30,12 @@ from minigrad import nn, optim
 from minigrad.kernels.errors import MinigradError
 from minigrad.kernels.registry import set_default_kernels
 from minigrad.models import GoogLeNet, loss
+from minigrad.train.captured_step import CapturedStep
 from minigrad.workbench.environment import environment
 
-OURS, NCHW, CHANNELS_LAST, COMPILED = (
+OURS, ONE_BY_ONE, NCHW, CHANNELS_LAST, COMPILED = (
     "minigrad",
+    "minigrad, one by one",
     "PyTorch NCHW",
     "PyTorch channels_last",
     "torch.compile channels_last",
@@ -52,21 +55,25 @@ def our_model() -> nn.Module:
     return GoogLeNet(num_classes=CLASSES)
 
 
-def our_steps(model: nn.Module, job: str, batch: int, size: int) -> Step:
+def our_steps(model: nn.Module, job: str, batch: int, size: int, captured: bool = True) -> Step:
     images, labels = images_and_labels(batch, size)
     x, target = mg.asarray(images), mg.asarray(labels)
     if job == "inference":
+        model.eval()
+        run = nn.Captured(model) if captured else model
 
         def infer() -> Any:
-            model.eval()
             with mg.no_grad():
-                return model(x).numpy()
+                return run(x).numpy()
 
         return infer
     optimizer = optim.SGD(list(model.parameters()), lr=LEARNING_RATE, momentum=MOMENTUM)
+    model.train()
+    if captured:
+        step = CapturedStep(model, loss, optimizer)
+        return lambda: step(images, labels).loss
 
     def train() -> Any:
-        model.train()
         optimizer.zero_grad()
         loss(model(x), target).backward()
         optimizer.step()
@@ -106,8 +113,8 @@ def torch_steps(name: str, weights: dict[str, np.ndarray], job: str, batch: int,
 
 def step_of(name: str, job: str, batch: int, size: int) -> Step:
     model = our_model()
-    if name == OURS:
-        return our_steps(model, job, batch, size)
+    if name in (OURS, ONE_BY_ONE):
+        return our_steps(model, job, batch, size, captured=name == OURS)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
     return torch_steps(name, weights, job, batch, size)
 
@@ -127,7 +134,7 @@ def compare_outputs(names: Sequence[str], size: int) -> float:
         model(mg.asarray(images))
     ours = our_steps(model, "inference", 4, size)()
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
-    theirs = [torch_steps(name, weights, "inference", 4, size)() for name in names if name != OURS]
+    theirs = [torch_steps(name, weights, "inference", 4, size)() for name in names if "torch" in name.lower()]
     worst = max(float(np.linalg.norm(ours - other) / np.linalg.norm(other)) for other in theirs)
     # Float32 has 6e-8 of relative precision; 60 layers and Winograd's transforms lose two to three digits of it.
     if not worst < 1e-3:
@@ -227,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.memory_of:
         print_own_peak(options.memory_of, options.batch, options.size)
         return
-    names = [OURS, NCHW, CHANNELS_LAST, *([COMPILED] if options.compile else [])]
+    names = [OURS, ONE_BY_ONE, NCHW, CHANNELS_LAST, *([COMPILED] if options.compile else [])]
     error = compare_outputs(names, options.size)
     rows = measure(names, options.batch, options.size, options.rounds)
     memory = {name: peak_memory(name, options) for name in names}

@@ -52,6 +52,14 @@ def on_host(array: Array) -> np.ndarray:
     return array.get()
 
 
+def write(array: Array, values: np.ndarray) -> None:
+    """Copy `values` of the host to `array` on whatever device."""
+    if device_of(array) == "cpu":
+        array[...] = values
+    else:
+        array.set(values)
+
+
 def owner(array: Array) -> Any:
     """What stands for the memory of `array`, one object for all its views.
 

@@ -311,7 +311,8 @@ def backward_training_channels_last(
     weight, bias = contiguous(weight), contiguous(bias)
     scales, sums = np.empty((tasks, channels), x.dtype), np.empty((tasks, 2, channels))
     _gradient_sums(tasks, *pixels, mean, weight, inverse_std, bias, floor, scales, sums)
-    gweight, gbias, slope, offset = np.empty((4, channels), x.dtype)
+    # Gradients have memory of their own, lest whoever keeps two of them copies one.
+    gweight, gbias, slope, offset = (np.empty(channels, x.dtype) for _ in range(4))
     finishing = tasks_for(sums.size)
     _finish_gradients(finishing, sums, scales, inverse_std, problem.count, gweight, gbias, slope, offset)
     gx = empty_channels_last(problem.shape, x.dtype) if out is None else out

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
-from ..cpu.buffers import channels_last, empty, pixel_rows
+from ..cpu.buffers import channels_last, contiguous, empty, pixel_rows
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.matrix_tiles import (
     COLUMNS,
@@ -28,6 +28,7 @@ from ..cpu.matrix_tiles import (
     product,
     release,
 )
+from ..cpu.recording import again, recording
 from ..cpu.tasks import task_kernel
 from ..cpu.two_bfloat16 import LANES, split_pairs, split_transposed
 from . import weight_gradient
@@ -143,7 +144,7 @@ def _summed(sums: np.ndarray, problem: Conv2dProblem, tasks: int) -> Array:
     return np.ascontiguousarray(total.transpose(0, 3, 1, 2))
 
 
-@weight_gradient.variant("matrix_tile_rows", device="cpu", priority=_priority, refuses=refuses)
+@weight_gradient.variant("matrix_tile_rows", device="cpu", only_launches=True, priority=_priority, refuses=refuses)
 def weight_gradient_matrix_tile_rows(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     k, c, r, s = problem.weight_shape
     if problem.batch == 0:
@@ -151,7 +152,7 @@ def weight_gradient_matrix_tile_rows(problem: Conv2dProblem, x: Array, gy: Array
     (height, width), (p, q), (stride_h, stride_w) = problem.input_size, problem.output_size, problem.stride
     x = channels_last(x)
     if pixel_rows(x)[1] != c:  # a filter row must be neighbours in memory
-        x = channels_last(np.ascontiguousarray(x))
+        x = channels_last(contiguous(x))
     gy_flat, gy_row = pixel_rows(channels_last(gy))
     steps, panels = -(-q // DEPTH), -(-k // COLUMNS)
     blocks = problem.batch * -(-p // BLOCK_ROWS)
@@ -172,4 +173,6 @@ def weight_gradient_matrix_tile_rows(problem: Conv2dProblem, x: Array, gy: Array
         scratch_bytes, sums, sums_bytes, np.empty(tasks * (LANES + BLOCK_ROWS), np.int64), configuration(),
         not_finite,
     )  # fmt: skip
-    return weight_gradient_direct(problem, x, gy) if not_finite.any() else _summed(sums, problem, tasks)
+    if recording() is None and not_finite.any():  # recorded, a sum that is infinite becomes NaN
+        return weight_gradient_direct(problem, x, gy)
+    return again(lambda: _summed(sums, problem, tasks))

@@ -34,6 +34,7 @@ from ..cpu.matrix_tiles import (
     product,
     release,
 )
+from ..cpu.recording import recording
 from ..cpu.tasks import task_kernel
 from ..cpu.two_bfloat16 import LANES, split_pairs, split_transposed
 from . import weight_gradient
@@ -166,7 +167,7 @@ def _sum_parts(task, tasks, taps, c, k, part_count, sums, sums_bytes, gw):  # ty
                     gw[target + column * taps + tap] = total
 
 
-@weight_gradient.variant("matrix_tiles", device="cpu", priority=_priority, refuses=refuses)
+@weight_gradient.variant("matrix_tiles", device="cpu", only_launches=True, priority=_priority, refuses=refuses)
 def weight_gradient_matrix_tiles(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     gw = np.empty(problem.weight_shape, problem.dtype)
     k, c, r, s = gw.shape
@@ -195,7 +196,7 @@ def weight_gradient_matrix_tiles(problem: Conv2dProblem, x: Array, gy: Array) ->
         part_bytes, empty((tasks * scratch_bytes,), np.uint8), scratch_bytes, sums, sums_bytes,
         np.empty(tasks * (LANES + 1), np.int64), configuration(), not_finite, channel_tasks,
     )  # fmt: skip
-    if not_finite.any():
+    if recording() is None and not_finite.any():  # recorded, a sum that is infinite becomes NaN
         return weight_gradient_direct(problem, x, gy)
     _sum_parts(min(threads, k), r * s, c, k, parts, sums, sums_bytes, gw.reshape(-1))
     return gw

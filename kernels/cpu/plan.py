@@ -1,16 +1,22 @@
-"""Recorded work as a plan that is launched: the CPU's twin of a graph on a GPU (`cuda/graph.py`)."""
+"""Recorded work as a plan that is launched: the CPU's twin of graphs on a GPU (`cuda/graph.py`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import groupby
+from typing import TypeVar
 
 import numpy as np
 
 from ..errors import KernelError
-from .buffers import allocating_from
+from .buffers import PrivatePool, allocating_from
+from .crew import launch_all
+from .jit import get_num_threads
 from .recording import Launch, Recording
-from .tasks import address_of, launch_all
+from .tasks import address_of
+
+Result = TypeVar("Result")
 
 
 class Plan:
@@ -22,7 +28,7 @@ class Plan:
 
     def __init__(self, recording: Recording) -> None:
         if recording.trouble:
-            raise KernelError(f"this cannot be recorded and repeated: {recording.trouble}")
+            raise KernelError(f"this cannot be captured, to be done again by itself: {recording.trouble}")
         self._recording = recording  # keeps all memory alive
         self._steps: list[np.ndarray | Callable[[], object]] = []
         for launched, steps in groupby(recording.steps, key=lambda step: isinstance(step, Launch)):
@@ -44,9 +50,44 @@ class Plan:
 
     def launch(self) -> None:
         """Do all of it."""
+        threads = get_num_threads()
         with allocating_from(None):  # what is free in the recording's pool was in use in the middle of it
             for step in self._steps:
                 if isinstance(step, np.ndarray):
-                    launch_all(step)
+                    launch_all(threads, step)
                 else:
                     step()
+
+
+class PlanStream:
+    """`cuda.graph.GraphStream` for a CPU, where everything happens at once: plans that share their memory.
+
+    None of them may be launched inside another, and what one of them computed for itself is gone once another one
+    has been launched.
+    """
+
+    xp = np
+
+    def __init__(self) -> None:
+        self.pool = PrivatePool()
+
+    def __enter__(self) -> PlanStream:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def own_memory(self) -> AbstractContextManager[None]:
+        """Inside this `with` block memory comes from the stream's own pool."""
+        return allocating_from(self.pool)
+
+    def synchronize(self) -> None: ...
+
+    def capture_and_launch(self, work: Callable[[], Result]) -> tuple[Plan, Result]:
+        """Do `work`; gives the plan by which it is done again, and what it gave.
+
+        Raises:
+            KernelError: if it cannot be repeated; it has been done nevertheless.
+        """
+        with self.own_memory(), Recording(self.pool) as recording:
+            result = work()
+        return Plan(recording), result

@@ -65,30 +65,18 @@ def _calling(typing_context, function, task, tasks, slots):  # type: ignore[no-u
     return types.void(types.int64, types.int64, types.int64, types.int64), generate
 
 
-_call: Any = intrinsic(_calling)
+call_entry: Any = intrinsic(_calling)
 
 
 @parallel_jit
 def _launch(function, tasks, slots):  # type: ignore[no-untyped-def]
     for task in numba.prange(tasks):
-        _call(function, np.int64(task), tasks, slots)
-
-
-@parallel_jit
-def launch_all(launches):  # type: ignore[no-untyped-def]
-    """Launch after launch of `launches` (n, 3) int64: the entry, the number of tasks, the slots."""
-    for number in range(launches.shape[0]):
-        function, tasks, slots = launches[number, 0], launches[number, 1], launches[number, 2]
-        if tasks == 1:
-            _call(function, 0, 1, slots)
-        else:
-            for task in numba.prange(tasks):
-                _call(function, np.int64(task), tasks, slots)
+        call_entry(function, np.int64(task), tasks, slots)
 
 
 @jit
 def _launch_one(function, slots):  # type: ignore[no-untyped-def]
-    _call(function, 0, 1, slots)
+    call_entry(function, 0, 1, slots)
 
 
 def _unpacking(typing_context, slots):  # type: ignore[no-untyped-def]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, array_module, is_channels_last
+from ..arrays import Array, array_module, device_of, is_channels_last
 from . import emulated_array, recording
 from .graph import fill_afterwards, is_capturing
 
@@ -56,7 +56,7 @@ def uploaded(table: np.ndarray, like: Array) -> Array:
             own = empty(table.shape, table.dtype, like)
         fill_afterwards(own, table)
         return own
-    key = str(getattr(like, "device", "emulated")), f"{table.dtype}{table.shape}", table.tobytes()
+    key = f"{device_of(like)} {getattr(like, 'device', '')}", f"{table.dtype}{table.shape}", table.tobytes()
     kept = _tables.pop(key, None)
     if kept is None:
         kept = array_module(like).asarray(table)

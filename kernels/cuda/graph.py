@@ -119,6 +119,12 @@ class GraphStream:
             array.set(table)
         return Graph(graph, self.stream, [capture, self.pool, result]), result
 
+    def capture_and_launch(self, work: Callable[[], Result]) -> tuple[Graph, Result]:
+        """As `capture`, and ask for all of it to be done once."""
+        graph, result = self.capture(work)
+        graph.launch()
+        return graph, result
+
     def _abandon(self) -> None:
         """End a capture that is of no use; what went wrong in it is told by the error that is on its way."""
         with suppress(Exception):

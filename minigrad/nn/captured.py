@@ -26,6 +26,16 @@ from .module import Module, has_hooks
 MOST_SHAPES = 4  # of input that plans are kept for; each has memory of its own
 
 
+def is_of_known_parts(model: Module) -> bool:
+    """Whether every module of `model` is one of minigrad's own, and nobody looks at what is between them.
+
+    A module of somebody else may compute with raw arrays, which a recording does not see.
+    """
+    own = __name__.partition(".")[0]
+    modules = model.modules()
+    return all(type(module).__module__.partition(".")[0] == own and not has_hooks(module) for module in modules)
+
+
 class _Evaluation(NamedTuple):
     """A plan, where its input belongs, what the model gave, and the numbers of the model at that time."""
 
@@ -45,7 +55,8 @@ class Captured:
 
     New values of parameters and buffers count from the next call on. A model that is changed in another way (its
     layers, their hooks, the choice of kernels) needs a new `Captured`. On other devices, and where something in
-    the model cannot be recorded (see `trouble`), each call asks the model.
+    the model cannot be recorded (see `trouble`), each call asks the model. What a module computes with raw arrays
+    (`x.data`) is not seen, and not done again.
 
     Args:
         model: maps a Tensor to a Tensor, or to a tuple of Tensors.

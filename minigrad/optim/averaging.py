@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ..kernels import optimizer_steps
 from ..kernels.arrays import Array, array_module, device_of, dtype_name, on_host
+from ..kernels.cpu.recording import again
 from ..kernels.errors import MinigradError
 from ..kernels.optimizer_steps import AverageProblem
 from ..nn import Module
 from ..tensor import Tensor, is_floating
+
+
+def _copied_if_finite(average: Array, values: Array, share: Array) -> None:
+    xp = array_module(average)
+    xp.copyto(average, values, where=xp.isfinite(share))
 
 
 class WeightAverage:
@@ -59,8 +66,7 @@ class WeightAverage:
         """
         self._take(share)
         for average, values in self._counts():
-            xp = array_module(average)
-            xp.copyto(average, values, where=xp.isfinite(share))
+            again(partial(_copied_if_finite, average, values, share))
 
     def _take(self, share: float | Array) -> None:
         """Take the present real numbers into their averages."""

@@ -13,7 +13,8 @@ from operator import add
 import numpy as np
 
 from ..kernels import optimizer_steps
-from ..kernels.arrays import Array
+from ..kernels.arrays import Array, on_host, write
+from ..kernels.cpu.recording import again
 from ..kernels.cuda.buffers import uploaded
 from ..kernels.errors import MinigradError
 from ..kernels.optimizer_steps import ControlProblem, SquaredNormProblem
@@ -25,7 +26,7 @@ SCALE, GOOD_STEPS, FACTOR, STOPPED, AVERAGED, SHARE = range(6)  # of `state`
 
 
 class StepControl:
-    """The steps of an optimiser whose parameters all lie on one GPU, or in the emulator.
+    """The steps of an optimiser whose parameters all lie on one device.
 
     Args:
         optimizer: whose parameters, options and learning rates these are. It and the average hear of the steps
@@ -54,8 +55,9 @@ class StepControl:
             math.inf if max_norm is None else max_norm, grows_after, share=average.share if average else None
         )
         parameters = optimizer.parameters()
-        if {parameter.device for parameter in parameters} not in ({"cuda"}, {"emulated"}):
-            raise MinigradError("StepControl: the parameters must lie on one device, cuda or emulated")
+        devices = {parameter.device for parameter in parameters}
+        if len(devices) != 1:
+            raise MinigradError(f"StepControl: the parameters must lie on one device, not {sorted(devices)}")
         xp = parameters[0].xp
         self.rates = xp.zeros(len(optimizer.param_groups), np.float64)
         self.steps = xp.zeros(len(parameters), np.int64)
@@ -65,9 +67,9 @@ class StepControl:
 
     def write(self, scale: float, good_steps: int = 0) -> None:
         """Go on from the counts of the optimiser and the average, and from this loss scale."""
-        self.steps.set(np.array(self.optimizer.steps_taken(), np.int64))
+        write(self.steps, np.array(self.optimizer.steps_taken(), np.int64))
         averaged = self.average.count if self.average else 0
-        self.state.set(np.array([scale, good_steps, 0.0, 0.0, averaged, 0.0]))
+        write(self.state, np.array([scale, good_steps, 0.0, 0.0, averaged, 0.0]))
         self.write_rates()
 
     def write_rates(self) -> None:
@@ -77,8 +79,8 @@ class StepControl:
 
     def read(self) -> tuple[float, int]:
         """Tell the optimiser how many steps were taken; gives the loss scale, and good steps since it changed."""
-        self.optimizer.set_steps_taken(self.steps.get().tolist())
-        scale, good_steps, _, _, averaged, _ = self.state.get().tolist()
+        self.optimizer.set_steps_taken(on_host(self.steps).tolist())
+        scale, good_steps, _, _, averaged, _ = on_host(self.state).tolist()
         if self.average:
             self.average.count = int(averaged)
         return scale, int(good_steps)
@@ -109,8 +111,8 @@ class StepControl:
         moving = np.array([parameter.grad is not None for parameter in parameters], np.int64)
         optimizer_steps.control(
             self.problem,
-            reduce(add, norms),
-            loss.data.astype(np.float64),
+            again(lambda: reduce(add, norms)),
+            again(lambda: loss.data.astype(np.float64)),
             self.state,
             self.steps,
             uploaded(moving, self.steps),

@@ -1,11 +1,12 @@
-"""A training step as one CUDA graph: launched by one call, and waited for by nobody.
+"""A training step as one CUDA graph, launched by one call and waited for by nobody; on a CPU as one plan.
 
-GoogLeNet's step is some thousand launches, and a GPU finishes most of them faster than Python asks for the next.
-So the first step on batches of a shape is made launch by launch, which compiles what has to be compiled; the
-second is captured, and from then on the same graph is launched. What changes from step to step lies in arrays that
-are written before it: images and labels, learning rates, the place in the stream of random numbers. What the step
-itself decides (is it finite? how long is the gradient? what is the loss scaled by?) is decided on the device by
-`minigrad.optim.StepControl`. A step's numbers are bit for bit those of the same launches one by one.
+GoogLeNet's step is hundreds of launches. A GPU finishes most of them faster than Python asks for the next; on a
+CPU the asking takes an eighth of the step. So the first step on batches of a shape is made launch by launch, which
+compiles what has to be compiled; the second is captured, and from then on the same is launched. What changes from
+step to step lies in arrays that are written before it: images, labels, learning rates, the place in the stream of
+random numbers. What the step itself decides (is it finite? how long is the gradient? how is the loss scaled?) is
+decided on the device by `minigrad.optim.StepControl`. A step's numbers are bit for bit those of the same launches
+one by one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 from minigrad.device import library
 from minigrad.kernels.arrays import Array
+from minigrad.kernels.cpu.plan import Plan, PlanStream
 from minigrad.kernels.cuda.graph import Graph, GraphStream
 from minigrad.kernels.errors import MinigradError
 from minigrad.nn import Module
@@ -30,15 +32,16 @@ from minigrad.tensor import Tensor
 from .evaluation import main_logits
 from .loss_scaling import GROWS_AFTER, LossScale
 from .precision import computing_in
-from .staging import Download, Staging
+from .staging import Copies, Values, copies
 
+Stream = GraphStream | PlanStream
 Objective = Callable[[Any, Tensor], Tensor]
 
 
 class Outcome:
     """What came of a step on a number of `classes`, or will have: reading it waits for the device."""
 
-    def __init__(self, classes: int, logits: Download, loss: Download, state: Download) -> None:
+    def __init__(self, classes: int, logits: Values, loss: Values, state: Values) -> None:
         self.classes = classes
         self._logits, self._loss, self._state = logits, loss, state
 
@@ -61,15 +64,15 @@ class Outcome:
 class _Batch:
     """The memory of batches of one shape, and the graph of a step on them once there is one."""
 
-    def __init__(self, stream: GraphStream, images: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, stream: Stream, images: np.ndarray, labels: np.ndarray) -> None:
         xp = stream.xp
         self.images, self.labels = xp.empty(images.shape, images.dtype), xp.empty(labels.shape, labels.dtype)
-        self.image_copies, self.label_copies = Staging(stream, self.images), Staging(stream, self.labels)
+        self.image_copies, self.label_copies = copies(stream, self.images), copies(stream, self.labels)
         self.stream = stream
-        self.graph: Graph | None = None
+        self.graph: Graph | Plan | None = None
         self.results: tuple[Array, Array] | None = None  # logits and loss
         self.drawn: list[int] = []  # by each generator, in blocks
-        self._downloads: list[Staging] = []
+        self._downloads: list[Copies] = []
 
     def upload(self, images: np.ndarray, labels: np.ndarray) -> None:
         self.image_copies.upload(images, self.images)
@@ -79,13 +82,13 @@ class _Batch:
         assert self.results is not None
         arrays = (*self.results, state)
         if not self._downloads:
-            self._downloads = [Staging(self.stream, array) for array in arrays]
+            self._downloads = [copies(self.stream, array) for array in arrays]
         pairs = zip(self._downloads, arrays, strict=True)
-        return Outcome(arrays[0].shape[1], *(staging.download(array) for staging, array in pairs))
+        return Outcome(arrays[0].shape[1], *(copy.download(array) for copy, array in pairs))
 
 
 class CapturedStep:
-    """The training steps of a model on a GPU ("cuda") or in the emulator.
+    """The training steps of a model on one device.
 
     Args:
         model: maps images to logits, or to a tuple that begins with them; in training mode while steps are made.
@@ -97,7 +100,7 @@ class CapturedStep:
         average: of the model's weights, updated after each step.
 
     Raises:
-        MinigradError: if the parameters do not all lie on one such device.
+        MinigradError: if the parameters do not all lie on one device.
     """
 
     def __init__(
@@ -116,8 +119,9 @@ class CapturedStep:
         self.control = StepControl(optimizer, clip_norm, grows_after=grows_after, average=average)
         if loss_scale:
             self.control.write(loss_scale.factor, loss_scale.steps)
-        xp = library(optimizer.parameters()[0].device)
-        self.stream = GraphStream(xp)
+        device = optimizer.parameters()[0].device
+        xp = library(device)
+        self.stream: Stream = PlanStream() if device == "cpu" else GraphStream(xp)
         own = [getattr(module, "generator", None) for module in model.modules()]
         generators = dict.fromkeys([default_generator, *own])
         self._generators = [
@@ -163,10 +167,9 @@ class CapturedStep:
                 batch.results = self._step(batch)
             else:
                 before = [generator.offset for generator, _ in self._generators]
-                batch.graph, batch.results = self.stream.capture(lambda: self._step(batch))
+                batch.graph, batch.results = self.stream.capture_and_launch(lambda: self._step(batch))
                 after = [generator.offset for generator, _ in self._generators]
                 batch.drawn = [end - start for start, end in zip(before, after, strict=True)]
-                batch.graph.launch()
             outcome = batch.outcome(self.control.state)
         self._classes = outcome.classes
         for tensor in self._tensors:

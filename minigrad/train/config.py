@@ -107,7 +107,7 @@ class TrainConfig:
     checkpoint_every: int = option(
         0, "steps between checkpoints inside an epoch (0: none inside)", int, metavar="N"
     )
-    graph: bool = option(True, "launch a training step as one CUDA graph, on a GPU", bool)
+    graph: bool = option(True, "launch a training step as one CUDA graph, on a CPU as one plan", bool)
     detect_anomaly: bool = option(False, "look for values that are not finite in every operation (slow)", bool)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 from minigrad.autograd import no_grad
 from minigrad.creation import asarray
 from minigrad.data import Loader
-from minigrad.nn import Module
+from minigrad.nn import Captured, Module
+from minigrad.nn.captured import is_of_known_parts
 from minigrad.tensor import Tensor
 
 from .confusion import confusion_matrix
@@ -106,11 +107,12 @@ def evaluate(
     evaluation = Evaluation(Tally(), np.zeros((classes, classes), np.int64))
     was_training = model.training
     model.eval()
+    run = Captured(model) if is_of_known_parts(model) else model
     try:
         with no_grad(), closing(loader.epoch(0)) as batches:  # type: ignore[type-var]
             for images, labels in batches:
                 x = asarray(images, device=device)
-                predictions = evaluation.tally.add(to_numpy(main_logits(model(x))), labels)
+                predictions = evaluation.tally.add(to_numpy(main_logits(run(x))), labels)
                 if not math.isfinite(evaluation.tally.loss):
                     raise NonFiniteError(f"the loss on the test images is not finite: {locate(partial(model, x))}")
                 evaluation.confusion += confusion_matrix(labels, predictions, classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from minigrad.autograd import no_grad
 from minigrad.creation import asarray
 from minigrad.data import Preparation
 from minigrad.kernels.errors import MinigradError
-from minigrad.nn import Module
+from minigrad.nn import Captured, Module
+from minigrad.nn.captured import is_of_known_parts
 
 from .checkpoint import BEST, read_weights
 from .evaluation import main_logits, to_numpy
@@ -39,11 +41,15 @@ class TrainedModel:
     data: dict[str, Any]
     device: str = "cpu"
 
+    @cached_property
+    def _run(self) -> Any:
+        return Captured(self.model) if is_of_known_parts(self.model) else self.model
+
     def probabilities(self, image: Image.Image) -> np.ndarray:
         """The probability of each class (classes,), float64, for one picture of any size."""
         prepared = self.preparation(image).transpose(2, 0, 1)[np.newaxis]
         with no_grad():
-            logits = to_numpy(main_logits(self.model(asarray(prepared, device=self.device))))[0].astype(np.float64)
+            logits = to_numpy(main_logits(self._run(asarray(prepared, device=self.device))))[0].astype(np.float64)
         exponentials = np.exp(logits - logits.max())
         return exponentials / exponentials.sum()
 

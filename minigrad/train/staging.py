@@ -1,14 +1,56 @@
-"""Copies between a host and a GPU that nobody waits for: through memory that the GPU reaches by itself."""
+"""Copies between a host and a device that nobody waits for: to a GPU through memory that it reaches by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from minigrad.kernels.arrays import Array
+from minigrad.kernels.cpu.plan import PlanStream
 from minigrad.kernels.cuda.graph import GraphStream
+
+
+class Values(Protocol):
+    """Numbers that are there, or will be."""
+
+    def read(self) -> np.ndarray: ...
+
+
+class Copies(Protocol):
+    """Copies to and from one array on a device, in the order of a stream."""
+
+    def upload(self, values: np.ndarray, array: Array) -> None:
+        """Copy `values` to `array` when its turn comes; the caller may change them at once."""
+
+    def download(self, array: Array) -> Values:
+        """Copy `array` as it is after all that has been asked for so far."""
+
+
+def copies(stream: GraphStream | PlanStream, like: Array) -> Copies:
+    """Copies to and from arrays such as `like`, which is C-contiguous."""
+    return CopiesAtOnce() if isinstance(stream, PlanStream) else Staging(stream, like)
+
+
+class CopiesAtOnce:
+    """On the host itself."""
+
+    def upload(self, values: np.ndarray, array: Array) -> None:
+        array[...] = values
+
+    def download(self, array: Array) -> Values:
+        return Copy(array.copy())
+
+
+class Copy:
+    """Values of their own."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+
+    def read(self) -> np.ndarray:
+        return self._values
 
 
 class Staging:
@@ -35,14 +77,12 @@ class Staging:
         return self._turn
 
     def upload(self, values: np.ndarray, array: Array) -> None:
-        """Copy `values` to `array` when its turn comes; the caller may change them at once."""
         turn = self._next()
         self._hosts[turn][...] = values
         array.set(self._hosts[turn], stream=self.stream)
         self._events[turn] = self.stream.record()
 
-    def download(self, array: Array) -> Download:
-        """Copy `array` as it is after all that has been asked for so far."""
+    def download(self, array: Array) -> Values:
         turn = self._next()
         self._before_reuse[turn]()
         array.get(stream=self.stream, out=self._hosts[turn], blocking=False)

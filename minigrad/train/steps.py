@@ -13,6 +13,7 @@ import numpy as np
 from minigrad.creation import asarray
 from minigrad.inspect import detect_anomaly
 from minigrad.nn import Module
+from minigrad.nn.captured import is_of_known_parts
 from minigrad.optim import Optimizer, Scheduler, WeightAverage, clip_grad_norm_
 from minigrad.random import default_generator
 from minigrad.tensor import Tensor
@@ -48,7 +49,7 @@ class Steps:
         world: the processes that train together.
 
     Attributes:
-        captured: the step as a CUDA graph, once there is one; see `TrainConfig.graph`.
+        captured: the step as a CUDA graph, on a CPU as a plan, once there is one; see `TrainConfig.graph`.
     """
 
     def __init__(
@@ -142,9 +143,11 @@ class Steps:
         return to_numpy(main_logits(outputs))
 
     def _may_be_captured(self) -> bool:
-        """Whether nothing in a step of this run has to wait for the GPU."""
+        """Whether all that a step of this run does is known to be launches of kernels, which wait for nobody."""
         config = self.config
-        return config.graph and self.device == "cuda" and self.world.world_size == 1 and not config.detect_anomaly
+        if not config.graph or config.detect_anomaly or self.world.world_size > 1:
+            return False
+        return self.device == "cuda" or (self.device == "cpu" and is_of_known_parts(self.model))
 
     def _fail(self, launched: _Launched) -> NoReturn:
         """Say what was wrong with a step that was asked for; the weights are as they were before it."""

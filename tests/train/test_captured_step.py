@@ -1,4 +1,4 @@
-"""Steps as one graph give the bits of the same steps launched one by one; here in the emulator."""
+"""Steps as one graph give the bits of the same steps launched one by one; on the CPU and in the emulator."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from claims.tiny import TinyNet
 from claims.variants import without_compiler, without_gpu
 from minigrad import models, nn, optim
 from minigrad.device import library
+from minigrad.kernels.arrays import on_host
 from minigrad.kernels.errors import MinigradError, ShapeError
 from minigrad.nn import functional as F
 from minigrad.random import default_generator
@@ -23,18 +24,32 @@ from minigrad.train.evaluation import main_logits, to_numpy
 from minigrad.train.loss_scaling import LossScale
 from minigrad.train.precision import computing_in
 
-pytestmark = without_compiler
 SIDE = 12
+ON_GPU = [
+    pytest.param("emulated", marks=without_compiler),
+    pytest.param("stand-in", marks=without_compiler),
+    pytest.param("gpu", marks=[pytest.mark.gpu, without_gpu]),
+]
 
 
-@pytest.fixture(params=["emulated", "stand-in", pytest.param("gpu", marks=[pytest.mark.gpu, without_gpu])])
+@pytest.fixture(params=["cpu", *ON_GPU])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from chosen(request)
+
+
+@pytest.fixture(params=ON_GPU)
+def gpu(request: pytest.FixtureRequest) -> Iterator[str]:
+    yield from chosen(request)
+
+
+def chosen(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "stand-in":
         with fake_cupy.installed():
             yield "cuda"
     else:
-        library("emulated" if request.param == "emulated" else "cuda")
-        yield "emulated" if request.param == "emulated" else "cuda"
+        device = "cuda" if request.param == "gpu" else request.param
+        library(device)
+        yield device
 
 
 def batches(*sizes: int, side: int = SIDE) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -108,7 +123,7 @@ def trained(
         "model": {name: value.numpy() for name, value in model.state_dict().items()},
         "steps": made.steps_taken(),
         "kept": [
-            np.asarray(array.get())
+            on_host(array)
             for state in made._state.values()
             for name, array in sorted(state.items())
             if name != "step"
@@ -165,22 +180,33 @@ def test_statistics_that_are_plain_averages_count_their_batches_on_the_device(de
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-def test_other_precisions(device: str, precision: str) -> None:
-    assert_same_bits(device, "sgd", batches(4, 4, 4), precision=precision)
+def test_other_precisions(gpu: str, precision: str) -> None:
+    assert_same_bits(gpu, "sgd", batches(4, 4, 4), precision=precision)
 
 
-def test_the_scale_of_the_loss_follows_overflows_on_the_device(device: str) -> None:
+def test_the_scale_of_the_loss_follows_overflows_on_the_device(gpu: str) -> None:
     """It starts so high that float16 overflows."""
     found = assert_same_bits(
-        device, "adamw", batches(*[4] * 6), precision="float16", loss_scale=lambda: LossScale(2.0**18)
+        gpu, "adamw", batches(*[4] * 6), precision="float16", loss_scale=lambda: LossScale(2.0**18)
     )
     left_out = 6 - found["steps"][0]
     assert 0 < left_out < 6 and found["scale"]["factor"] == 2.0 ** (18 - left_out)
 
 
+def test_googlenet_on_the_cpu() -> None:
+    """With both auxiliary heads, three dropouts and all of its batch norms, large enough for every kernel."""
+    assert_same_bits("cpu", "sgd", batches(*[8] * 4, side=64), lambda: models.GoogLeNet(3, init_weights=False))
+
+
+def test_steps_on_the_cpu_use_the_kernels_that_are_asked_for() -> None:
+    with mg.use_kernels("reference"):
+        assert_same_bits("cpu", "sgd", batches(2, 2, 2, 2))
+
+
 @pytest.mark.lengthy
+@without_compiler
 def test_googlenet_on_small_images() -> None:
-    """With both auxiliary heads, three dropouts and all of its batch norms."""
+    """As on the CPU."""
     assert_same_bits(
         "emulated", "sgd", batches(2, 2, 2, side=32), lambda: models.GoogLeNet(3, init_weights=False),
         precision="bfloat16",
@@ -283,9 +309,3 @@ def test_a_tape_that_read_the_weights_before_a_step_has_no_right_gradient(device
         step(images, labels)
         with pytest.raises(mg.GraphError, match="was changed in place by"):
             y.backward()
-
-
-def test_on_the_cpu_there_are_no_graphs() -> None:
-    model = Exploding()
-    with pytest.raises(MinigradError, match="cuda or emulated"):
-        CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
