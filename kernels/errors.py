@@ -23,5 +23,9 @@ class KernelError(MinigradError, RuntimeError):
     """A kernel variant that is unknown, or that cannot run the given problem."""
 
 
+class SourceError(KernelError):
+    """A kernel's source that does not compile, or that names what there is not; with file and line."""
+
+
 class ThreadsError(MinigradError, ValueError):
     """A number of threads that this machine cannot have."""

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ..errors import KernelError
+from ..errors import KernelError, SourceError
 
 KERNELS = Path(__file__).parents[1]
 EMULATOR = Path(__file__).parent / "emulator"
@@ -92,7 +92,7 @@ def kernel_library(
     """The kernels of one file, compiled with `defines`; with checks, or to be counted.
 
     Raises:
-        KernelError: if the file does not compile; with its line and the compiler's words.
+        SourceError: if the file does not compile; with its line and the compiler's words.
     """
     runtime()
     entries = "\n".join(f"EMULATED_KERNEL({kernel})" for kernel in kernels)
@@ -125,7 +125,7 @@ def _library(name: str, text: str, options: list[str], what: str) -> Path:
 def _run(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise KernelError(f"{what} does not compile for the emulator: {first_error(done.stderr)}")
+        raise SourceError(f"{what} does not compile for the emulator: {first_error(done.stderr)}")
 
 
 def first_error(log: str) -> str:

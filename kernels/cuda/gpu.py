@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import KernelError
+from ..errors import KernelError, SourceError
 from .compiler import KERNELS, first_error, source_digest
 
 Size = tuple[int, int, int]
@@ -30,7 +30,7 @@ def _module(source: Path, defines: tuple[tuple[str, str], ...]) -> Any:
         module = cupy.RawModule(code=text, options=(*options(defines), *_cuda_headers(), headers))
         module.compile()
     except cupy.cuda.compiler.CompileException as error:
-        raise KernelError(f"{source.name} does not compile: {first_error(str(error))}") from error
+        raise SourceError(f"{source.name} does not compile: {first_error(str(error))}") from error
     except (ImportError, RuntimeError) as error:
         if "nvrtc" not in str(error).lower():
             raise
@@ -55,7 +55,7 @@ class GpuKernel:
     """One kernel on a GPU, through CuPy.
 
     Raises:
-        KernelError: if the file does not compile.
+        SourceError: if the file does not compile.
     """
 
     def __init__(

@@ -31,13 +31,13 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from minigrad.workbench.contracts import contracts_named
+    from minigrad.workbench.contracts import contract_named
     from minigrad.workbench.templates import template, templates
 
     suffix = SUFFIXES[arguments.language]
     if not re.fullmatch(r"[A-Za-z]\w*", arguments.name) or arguments.name == "auto":
         raise ConfigError(f"--name {arguments.name!r} is no name for a variant: letters, digits and _")
-    contracts_named(arguments.operation)
+    contract_named(arguments.operation)
     text = template(arguments.operation, suffix)
     if text is None:
         known = ", ".join(templates(suffix))

@@ -49,12 +49,21 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if not arguments.kernel:
+        return train(arguments)
+    from minigrad.workbench.user_kernel import errors_with_places
+
+    load_named(arguments.kernel)
+    with errors_with_places(arguments.kernel):
+        return train(arguments)
+
+
+def train(arguments: argparse.Namespace) -> int:
     from minigrad.kernels.registry import tuned_in_use
     from minigrad.train.run_folder import RunFolder, require_free
 
     from .model import require_model
 
-    load_named(arguments.kernel)
     given = _normalised(given_config(arguments))
     if not arguments.out:
         raise ConfigError("--out must name a folder, and is empty")

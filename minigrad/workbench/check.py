@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.kernels.arrays import on_host
 from minigrad.kernels.cpu import buffers
-from minigrad.kernels.errors import MinigradError
+from minigrad.kernels.errors import MinigradError, SourceError
 
 from .case import Case
 from .contracts import arrays_in
@@ -141,13 +141,28 @@ def poisoned_memory(case: Case) -> Iterator[None]:
             mallopt(_M_PERTURB, 0)
 
 
+def run(function: Callable[..., Any], case: Case, number: int) -> Any:
+    """What a variant returns, given the arguments of set `number`.
+
+    Raises:
+        WrongError: if it raises.
+        SourceError: if it does not compile.
+    """
+    try:
+        return function(case.problem, *case.sets[number].values())
+    except SourceError:  # as on every other problem
+        raise
+    except Exception as error:
+        raise WrongError(told(error, function)) from error
+
+
 def call(function: Callable[..., Any], case: Case, number: int) -> tuple[list[Any], list[np.ndarray]]:
     """Call a variant once with the arguments of set `number`; its results, and copies taken at once.
 
     Of an operation that works in place there are copies only: its arguments have the values from before again.
 
     Raises:
-        WrongError: if it raises, changes an argument, or gives what the contract does not.
+        WrongError: see `run`; also if it changes an argument, or gives what the contract does not.
     """
     arguments = case.sets[number]
     changes = case.contract.changes
@@ -156,9 +171,7 @@ def call(function: Callable[..., Any], case: Case, number: int) -> tuple[list[An
     before = {name: [on_host(array).copy() for array in arrays] for name, arrays in given.items()}
     try:
         with poisoned_memory(case):
-            returned = function(case.problem, *arguments.values())
-    except Exception as error:
-        raise WrongError(told(error, function)) from error
+            returned = run(function, case, number)
     finally:
         changed = [np.array(on_host(array)) for array in case.results(number, None)] if changes else []
         case.restore(number)

@@ -43,9 +43,9 @@ from minigrad.kernels.arrays import Array
 from minigrad.kernels.cuda.buffers import contiguous, empty, empty_channels_last
 from minigrad.kernels.cuda.dtypes import REAL
 from minigrad.kernels.cuda.launch import CudaSource
-from minigrad.kernels.errors import KernelError
+from minigrad.kernels.errors import KernelError, SourceError
 
-from .contracts import CONTRACTS, Contract, arrays_in, contracts_named
+from .contracts import Contract, arrays_in, contract_named
 
 COMMENT = re.compile(r"/\*\s*minigrad kernel\s*\n(.*?)\*/", re.DOTALL)
 NEEDED = ("operation", "arguments", "grid", "block")
@@ -98,7 +98,8 @@ class Expressions:
     """The expressions of one line of the comment, separated by commas.
 
     Raises:
-        KernelError: if Python cannot read them, or, at `values`, cannot compute them; with file and line.
+        KernelError: if Python cannot read them, or, at `values`, cannot compute them; with file and line. It is a
+            SourceError if they name a number that the problem does not have.
     """
 
     key: str
@@ -116,7 +117,7 @@ class Expressions:
         try:
             result: tuple[Any, ...] = eval(self.code, {"__builtins__": {}}, {**FUNCTIONS, **names})
         except NameError as error:
-            raise KernelError(f"{self.place}: {self.key}: {error}; there are: {', '.join(names)}") from error
+            raise SourceError(f"{self.place}: {self.key}: {error}; there are: {', '.join(names)}") from error
         except (ArithmeticError, TypeError, ValueError) as error:
             raise KernelError(f"{self.place}: {self.key}: {self.text}: {error}") from error
         return result
@@ -176,13 +177,10 @@ class CudaFile:
 
     def _contract(self) -> Contract:
         line = self.lines["operation"]
-        if line.text not in CONTRACTS:
-            try:
-                contracts_named(line.text)
-                raise KernelError(f"{line.text!r} is more than one operation")
-            except KernelError as error:
-                raise KernelError(f"{line.place}: {error}") from error
-        contract = CONTRACTS[line.text]
+        try:
+            contract = contract_named(line.text)
+        except KernelError as error:
+            raise KernelError(f"{line.place}: {error}") from error
         if contract.lists and contract.parts is None:
             raise KernelError(f"{line.place}: {line.text} takes lists of arrays; write its launch in Python")
         return contract

@@ -12,7 +12,7 @@ from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import Variant
 
 from .case import Case
-from .check import WrongError, check
+from .check import WrongError, check, run
 from .contracts import CONTRACTS, Contract
 from .launches import counted_launches
 from .layers import Layer
@@ -140,7 +140,7 @@ class Session:
         self.progress(f"{row.layer}: counting {variant.name}")
         case.restore(0)
         with counted() as counts:
-            variant.function(case.problem, *case.sets[0].values())
+            run(variant.function, case, 0)
         found = asdict(total(counts)) if counts else {}
         return replace(row, launches=tuple(launches[: len(launches) // calls]), counts=found)
 
@@ -210,7 +210,4 @@ class Session:
 
 
 def _runner(variant: Variant, case: Case, tolerance: float) -> Runner:
-    def run(number: int) -> Any:
-        return variant.function(case.problem, *case.sets[number].values())
-
-    return Runner(variant.name, run, tolerance)
+    return Runner(variant.name, lambda number: run(variant.function, case, number), tolerance)

@@ -141,6 +141,9 @@ class Samples:
         """Raise a WrongError if a sample of the results of set `number` is wrong."""
         results = self.case.results(number, results)
         expected = self.case.expected[number].items()
+        shapes = [getattr(result, "shape", None) for result in results]
+        if shapes != [right.shape for _, right in expected]:
+            raise WrongError(f"it returns {', '.join(map(str, shapes))} and not what it returned before")
         for result, (name, right), scale in zip(results, expected, self._scales, strict=True):
             if not right.size:
                 continue
@@ -157,9 +160,21 @@ class Samples:
                 first = int(np.argmax(wrong))
                 place = ", ".join(str(int(axis[first])) for axis in index)
                 raise WrongError(
-                    f"when it is timed, {name}[{place}] is {got[first]:.6g} as it returns, "
+                    f"{name}[{place}] is {got[first]:.6g} as it returns, "
                     f"and should be {float(right[index][first]):.6g}"
                 )
+
+
+def _timed(runner: Runner, case: Case, clock: Clock, number: int, warm: bool) -> tuple[float, Any]:
+    """The seconds of a call with set `number`, and its results."""
+    case.restore(number)
+    if warm:
+        runner.run(number)
+        case.restore(number)
+    else:
+        clock.empty_caches()
+    time.sleep(PAUSE)
+    return clock.time(lambda: runner.run(number))
 
 
 def measure(
@@ -192,23 +207,17 @@ def measure(
         for runner in active:
             progress(runner.name)
             number = 0 if warm else turn % len(case.sets)
-            case.restore(number)
-            if warm:
-                runner.run(number)
-                case.restore(number)
-            else:
-                clock.empty_caches()
-            time.sleep(PAUSE)
-            elapsed, results = clock.time(lambda runner=runner, number=number: runner.run(number))  # type: ignore[misc]
+            try:
+                elapsed, results = _timed(runner, case, clock, number, warm)
+                if runner.tolerance is not None and samples is not None:
+                    samples.check(results, number, runner.tolerance)
+            except WrongError as error:
+                runner.failed = f"when it is timed, {error}"
+                continue
             spent[runner.name] += elapsed
             least[runner.name] = min(least[runner.name], elapsed)
             if turn:
                 runner.seconds.append(elapsed)
-            if runner.tolerance is not None and samples is not None:
-                try:
-                    samples.check(results, number, runner.tolerance)
-                except WrongError as error:
-                    runner.failed = str(error)
         if turn == 1:
             fastest = min(least[runner.name] for runner in active)
             for runner in active:

@@ -6,10 +6,12 @@ import hashlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from minigrad.kernels.errors import KernelError
+from minigrad.kernels.errors import KernelError, MinigradError
 from minigrad.kernels.registry import OPERATIONS
 
 from .cuda_file import CudaFile
@@ -65,6 +67,34 @@ def _run(path: Path) -> None:
     except SyntaxError as error:
         raise KernelError(f"{path}, line {error.lineno}: {error.msg}") from error
     except (Exception, SystemExit) as error:
-        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
-        place = f"{path}, line {lines[-1]}" if lines else f"{path}"
-        raise KernelError(f"{place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise KernelError(f"{place_in(path, error) or path}: {type(error).__name__}: {_words(error)}") from error
+
+
+def place_in(path: Path, error: BaseException) -> str | None:
+    """File and line by which an error came out of a file, or None if it did not."""
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == path.resolve()]
+    return f"{path}, line {lines[-1]}" if lines else None
+
+
+@contextmanager
+def errors_with_places(paths: Sequence[Path]) -> Iterator[None]:
+    """Inside this `with` block, what a kernel of these files raises is told with its file and line.
+
+    Raises:
+        KernelError: in the place of an error that came out of one of them.
+    """
+    try:
+        yield
+    except Exception as error:
+        place = next(filter(None, (place_in(path, error) for path in paths)), None)
+        if place is None:
+            raise
+        kind = "" if isinstance(error, MinigradError) else f"it raises {type(error).__name__}: "
+        told = KernelError(f"{place}: {kind}{_words(error)}")
+        for note in getattr(error, "__notes__", ()):  # in which module
+            told.add_note(note)
+        raise told from error
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,27 @@ def test_the_new_contents_take_the_place_of_the_old(path: Path) -> None:
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_atomically(pipe, b"new")
+        assert read.result() == b"new"
+    assert pipe.is_fifo()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["pipe"]
+
+
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}"])
+def test_an_open_file_is_written_where_it_stands(tmp_path: Path, name: str) -> None:
+    with (tmp_path / "open").open("wb", buffering=0) as file:
+        file.write(b"before ")
+        write_atomically(name.format(file.fileno()), b"new")
+        file.write(b" after")
+    assert (tmp_path / "open").read_bytes() == b"before new after"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["open"]
 
 
 def test_a_partial_file_that_a_kill_left_behind_is_no_hindrance(path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from claims.commands import Run, assert_fails
 from claims.variants import without_compiler
+from minigrad.cli import main
 from minigrad.kernels import conv2d
 from minigrad.workbench import session
 from minigrad.workbench.layers import traced_layers
@@ -149,7 +150,11 @@ def test_layers_that_no_training_can_run_are_left_out() -> None:
     [
         (["conv3d"], ["there is no operation 'conv3d'", "conv2d_forward"], 1),
         (["concat", "--variants", "fast"], ["concat has no variant fast on cpu", "channels_last"], 1),
-        (["concat", "--layers", "nowhere", "--size", "32"], ["--layers", "'nowhere'"], 1),
+        (["concat", "--layers", "5b.join", "--size", "32"], ["'5b.join'", "the nearest are: inception5b"], 1),
+        (["batch_norm_forward_training", "--layers", "inception5b", "--size", "32", "--batch", "1"],
+         ["with --batch 1 and --size 32 nothing is left", "BatchNormProblem(", "no unbiased variance"], 1),
+        (["conv2d_forward", "--variants", "winograd", "pointwise", "--layers", "conv1", "--odd", "0",
+          "--size", "32"], ["no variant ran: pointwise refuses Conv2dProblem(", "winograd refuses it: "], 1),
         (["concat", "--model", "plain"], ["--model 'plain'", "googlenet-paper"], 2),
         (["batch_norm", "--model", "googlenet-paper", "--size", "64"], ["does not run", "--problem"], 1),
         (["concat", "--batch", "0"], ["--batch must be at least 1"], 2),
@@ -185,12 +190,18 @@ def test_what_has_no_meaning_is_told_in_a_line(
     assert_fails(minigrad("bench", *options), *phrases, status=status)
 
 
-@pytest.mark.parametrize("option", ["--json", "--plot"])
-def test_what_is_no_file_is_not_replaced_by_one(minigrad: Run, tmp_path: Path, option: str) -> None:
+def test_a_picture_does_not_take_the_place_of_what_is_no_file(minigrad: Run, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.png"
     os.mkfifo(pipe)
-    assert_fails(minigrad("bench", "concat", option, pipe), f"{option} {pipe}: it is a device or pipe", status=2)
+    assert_fails(minigrad("bench", "concat", "--plot", pipe), f"--plot {pipe}: it is a device or pipe", status=2)
     assert pipe.is_fifo()
+
+
+def test_rows_go_to_standard_output_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "max_pool2d_forward", *map(str, QUICK), "--json", "/dev/stdout"]) == 0
+    out, err = capfd.readouterr()
+    assert [row["variant"] for row in json.loads(out)["rows"]][-1] == "PyTorch"
+    assert "measured ceilings" in err
 
 
 def test_a_gpu_that_is_not_there(minigrad: Run) -> None:

@@ -55,6 +55,14 @@ def test_a_model_that_has_the_layers_needs_no_stand_ins() -> None:
     assert first.paths == ("norm1",)
 
 
+@pytest.mark.parametrize("name", ["branch1", "branch2.0", "branch3.0"])
+def test_convolutions_that_run_as_one_are_found_by_the_name_of_each(name: str) -> None:
+    layers = layers_for(contracts_named("conv2d"), "googlenet", 4, 32, "float32")
+    found = [layer for layer in layers if layer.contains(f"inception5b.{name}.conv")]
+    assert {layer.paths for layer in found} == {("inception5b.{branch1,branch2.0,branch3.0}.conv",)}
+    assert len({layer.operation for layer in found}) >= 3  # forward and both gradients
+
+
 def test_sums_are_those_of_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """The problems counted in the forward pass are what `backward` asks the registry for."""
     from minigrad import models

@@ -93,7 +93,12 @@ def test_a_template_overwrites_nothing(minigrad: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("operation", "phrases"),
-    [("conv3d", ["there is no operation 'conv3d'"]), ("dropout", ["no template of dropout", "conv2d_forward"])],
+    [
+        ("conv3d", ["there is no operation 'conv3d'; there are: conv2d_forward, "]),
+        ("all", ["there is no operation 'all'; there are: conv2d_forward, "]),
+        ("conv2d", ["'conv2d' is more than one operation: conv2d_forward, "]),
+        ("dropout", ["no template of dropout", "conv2d_forward"]),
+    ],
 )
 def test_operations_without_a_template(minigrad: Run, operation: str, phrases: list[str]) -> None:
     assert_fails(minigrad("new-kernel", operation, "--language", "cuda"), *phrases)
@@ -123,7 +128,8 @@ extern "C" __global__ void mine(const float* x, const float* weight, float* y) {
         ("mine.cu", "// nothing\n", ["mine.cu", "/* minigrad kernel"]),
         ("mine.cu", HEADER.replace("grid: batch\n", ""), ["mine.cu, line 2", "does not say grid"]),
         ("mine.cu", HEADER.replace("grid", "gird"), ["mine.cu, line 4", "no key 'gird'"]),
-        ("mine.cu", HEADER.replace("conv2d_forward", "conv3d"), ["mine.cu, line 2", "no operation 'conv3d'"]),
+        ("mine.cu", HEADER.replace("conv2d_forward", "conv3d"), ["line 2", "'conv3d'; there are: conv2d"]),
+        ("mine.cu", HEADER.replace("conv2d_forward", "conv2d"), ["mine.cu, line 2", "more than one operation"]),
         ("mine.cu", HEADER.replace("grid: batch", "grid: batch +"), ["mine.cu, line 4: grid", "'batch +'"]),
         ("mine.cu", HEADER.replace(" mine(", " other("), ["mine.cu", "no kernel mine; there is other"]),
     ],
@@ -144,9 +150,8 @@ def test_a_file_that_is_no_kernel(
 @pytest.mark.parametrize(
     ("old", "new", "phrases"),
     [
-        ("y[0] = x[0]", "y[0] = nothing", ["does not compile", "mine.cu:7", "nothing"]),
-        ("grid: batch", "grid: bath", ["mine.cu, line 4: grid", "bath", "in_channels"]),
         ("y[0] = x[0]", "y[0] = x[0]", ["unwritten at index"]),
+        ("grid: batch", "grid: batch // (batch - 2)", ["mine.cu, line 4: grid", "by zero"]),
     ],
 )
 def test_a_cuda_kernel_that_is_wrong(
@@ -164,6 +169,30 @@ def test_a_cuda_kernel_that_is_wrong(
     assert_fails(result, "wrong: conv2d_forward=mine")
     assert "WRONG: on Conv2dProblem(batch=2" in result.out
     assert [phrase for phrase in phrases if phrase not in result.out] == []
+
+
+NOT_COMPILING = HEADER.replace("y[0] = x[0]", "y[0] = nothing")
+
+
+@without_compiler
+@pytest.mark.parametrize("odd", [0, 2])
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        (NOT_COMPILING, ["mine.cu does not compile", "mine.cu:7:", "error: ", "nothing"]),
+        (HEADER.replace("grid: batch", "grid: bath"), ["mine.cu, line 4: grid", "bath", "in_channels"]),
+    ],
+)
+def test_a_source_that_is_wrong_on_every_problem_ends_the_run(
+    minigrad: Run, tmp_path: Path, text: str, phrases: list[str], odd: int
+) -> None:
+    (tmp_path / "mine.cu").write_text(text)
+    result = minigrad(
+        "bench", "conv2d_forward", "--kernel", "mine.cu", "--device", "emulated", "--variants", "mine",
+        "--size", 32, "--odd", odd,
+    )  # fmt: skip
+    assert_fails(result, *phrases)
+    assert "WRONG" not in result.out
 
 
 @pytest.mark.parametrize(
@@ -231,6 +260,34 @@ def test_training_uses_the_kernel(minigrad: Run, tmp_path: Path, images: Path) -
     assert result.status == 0, result.err
     assert "mine.py: conv2d_forward=mine" in result.out
     assert sys.modules["minigrad_kernel_mine"].CALLS
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("raise ValueError('too\\nwide')", "it raises ValueError: too wide"),
+        ("conv2d.Conv2dProblem(1, 3, (2, 2), 4, (5, 5))", "does not fit"),
+    ],
+)
+def test_training_with_a_kernel_that_raises_tells_file_and_line(
+    minigrad: Run, tmp_path: Path, images: Path, line: str, words: str
+) -> None:
+    (tmp_path / "mine.py").write_text(NUMPY_KERNEL.replace("CALLS.append(problem)", line))
+    options = ("--data", images, "--size", 12, "--kernel", "mine.py", "--kernels", "conv2d_forward=mine")
+    assert_fails(minigrad("train", "--model", "tiny", *options), "mine.py, line 8: ", words)
+    debugged = minigrad("train", "--model", "tiny", *options, "--debug")
+    assert debugged.status == 1
+    assert "Traceback" in debugged.err
+
+
+@without_compiler
+def test_training_with_a_source_that_does_not_compile(minigrad: Run, tmp_path: Path, images: Path) -> None:
+    (tmp_path / "mine.cu").write_text(NOT_COMPILING)
+    result = minigrad(
+        "train", "--model", "tiny", "--data", images, "--size", 12, "--kernel", "mine.cu", "--device", "emulated",
+        "--kernels", "conv2d_forward=mine",
+    )  # fmt: skip
+    assert_fails(result, "mine.cu does not compile", "mine.cu:7:")
 
 
 def test_training_with_a_kernel_that_is_not_there(minigrad: Run, images: Path) -> None:

@@ -41,6 +41,24 @@ FAMILIES = (
 CONTRACTS: dict[str, Contract] = {c.operation.name: c for family in FAMILIES for c in family.CONTRACTS}
 
 
+def contract_named(name: str) -> Contract:
+    """The contract of an operation.
+
+    Raises:
+        KernelError: if there is no such operation, or it is the name of several.
+    """
+    if name in CONTRACTS:
+        return CONTRACTS[name]
+    several = [own for own, contract in CONTRACTS.items() if _belongs(own, contract, name)]
+    if several:
+        raise KernelError(f"{name!r} is more than one operation: {', '.join(several)}")
+    raise KernelError(f"there is no operation {name!r}; there are: {', '.join(CONTRACTS)}")
+
+
+def _belongs(own: str, contract: Contract, name: str) -> bool:
+    return name == contract.operation.family or own.startswith(f"{name}_")
+
+
 def contracts_named(name: str) -> list[Contract]:
     """The contracts that a person means: "all", an operation, a family, or what operations begin with.
 
@@ -49,11 +67,7 @@ def contracts_named(name: str) -> list[Contract]:
     """
     if name in CONTRACTS:
         return [CONTRACTS[name]]
-    found = [
-        contract
-        for own, contract in CONTRACTS.items()
-        if name in ("all", contract.operation.family) or own.startswith(f"{name}_")
-    ]
+    found = [c for own, c in CONTRACTS.items() if name == "all" or _belongs(own, c, name)]
     if not found:
         raise KernelError(f"there is no operation {name!r}; there are: all, {', '.join(CONTRACTS)}")
     return found
@@ -64,4 +78,4 @@ def describe(operation: str, problem: object) -> str:
     return CONTRACTS[operation].describe(problem)
 
 
-__all__ = ["CONTRACTS", "Arguments", "Contract", "arrays_in", "contracts_named", "describe"]
+__all__ = ["CONTRACTS", "Arguments", "Contract", "arrays_in", "contract_named", "contracts_named", "describe"]
