@@ -15,9 +15,11 @@ from minigrad.kernels.errors import MinigradError
 
 from .roofline import Ceilings
 from .rows import Row
+from .session import PYTORCH
 
 SUFFIXES = (".png", ".svg")
-LONGEST_NAME = 48
+MOST_IN_A_COLUMN = 8  # layers
+ROOFLINE_HEIGHT = 5.0  # inches
 
 
 def plot(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> list[Path]:
@@ -43,20 +45,26 @@ def plot(path: Path, rows: Sequence[Row], ceilings: Ceilings) -> list[Path]:
 
 
 def draw(rows: Sequence[Row], ceilings: Ceilings) -> Figure:
-    """The picture of one operation's timed rows."""
-    variants = list(dict.fromkeys(row.variant for row in rows))
+    """The picture of one operation's timed rows: the roofline above, the times below in one column or two."""
+    variants = sorted(dict.fromkeys(row.variant for row in rows), key=lambda name: name == PYTORCH)
     layers = list(dict.fromkeys(row.layer for row in rows))
-    bars = len(layers) * (len(variants) + 1)
-    figure = Figure(figsize=(16, max(6.0, 0.16 * bars + 1.5)), layout="constrained")
+    columns = 2 if len(layers) > MOST_IN_A_COLUMN else 1
+    each = -(-len(layers) // columns)
+    height = 0.9 + 0.11 * each * (len(variants) + 1.5)
+    figure = Figure(figsize=(15, ROOFLINE_HEIGHT + height), layout="constrained")
     FigureCanvasAgg(figure)
-    roofline, times = figure.subplots(1, 2)
-    colours = {variant: f"C{number}" for number, variant in enumerate(variants)}
+    grid = figure.add_gridspec(2, columns, height_ratios=[ROOFLINE_HEIGHT, height])
+    colours = {variant: "0.6" if variant == PYTORCH else f"C{number}" for number, variant in enumerate(variants)}
     first = rows[0]
-    figure.suptitle(f"{first.operation} on {first.device}, {first.dtype}, {first.cache} cache", x=0.01, ha="left")
+    figure.suptitle(f"{first.operation} on {first.device}, {first.dtype}, {first.cache} cache")
+    roofline = figure.add_subplot(grid[0, :])
     _draw_roofline(roofline, rows, ceilings, colours)
-    _draw_times(times, rows, layers, colours)
     patches = [Patch(color=colour, label=variant) for variant, colour in colours.items()]
-    figure.legend(handles=patches, loc="outside upper right", ncols=len(patches), frameon=False)
+    roofline.legend(handles=patches, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    times: Any = None
+    for column in range(columns):
+        times = figure.add_subplot(grid[1, column], sharex=times)
+        _draw_times(times, rows, layers[column * each : (column + 1) * each], colours)
     return figure
 
 
@@ -94,14 +102,13 @@ def _draw_times(axes: Any, rows: Sequence[Row], layers: Sequence[str], colours: 
             assert row.p20_ms is not None
             assert row.p80_ms is not None
             whisker = [[row.median_ms - row.p20_ms], [row.p80_ms - row.median_ms]]
-            axes.barh(
-                place, row.median_ms, 1.0, xerr=whisker, color=colours[row.variant], error_kw={"linewidth": 0.8}
-            )
+            lines = {"linewidth": 0.8, "ecolor": "0.25"}
+            axes.barh(place, row.median_ms, 1.0, xerr=whisker, color=colours[row.variant], error_kw=lines)
             place += 1
         place += 1
-    shown = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..." for name in layers]
-    axes.set_yticks(ticks, shown, fontsize=7)
+    axes.set_yticks(ticks, [name.replace("  (", "\n(") for name in layers], fontsize=7)
     axes.set(xlabel="milliseconds (median; whiskers p20 to p80)", title="time of a call", xscale="log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.invert_yaxis()
     axes.margins(y=0.01)
     axes.grid(axis="x", alpha=0.3)
