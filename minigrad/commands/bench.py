@@ -153,7 +153,7 @@ def _report(
         tuned = f"; {tuner.summary()}" if tuner is not None else ""
         raise KeyboardInterrupt(f"interrupted after {len(rows)} rows{kept}{tuned}") from None
     finally:
-        if streamed:
+        if arguments.json is not None and (rows or streamed):  # once more: it may have been interrupted
             save(report.with_rows(rows), arguments.json)
     if tuner is not None:
         print(tuner.summary())

@@ -13,7 +13,7 @@ from claims.commands import Run, assert_fails
 from claims.variants import without_compiler
 from minigrad.cli import main
 from minigrad.kernels import conv2d
-from minigrad.workbench import session
+from minigrad.workbench import rows, session
 from minigrad.workbench.layers import traced_layers
 
 POOL = "Pool2dProblem(shape=(2, 3, 7, 6), kernel_size=(3, 2), stride=(2, 2))"
@@ -21,8 +21,8 @@ QUICK = ("--problem", POOL, "--odd", 2, "--seconds", 0, "--seed", 1)
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
-    return rows
+    found: list[dict[str, Any]] = json.loads(path.read_text())["rows"]
+    return found
 
 
 def test_a_row_has_errors_times_rates_and_what_they_are_compared_with(minigrad: Run, tmp_path: Path) -> None:
@@ -108,6 +108,24 @@ def test_an_interrupted_run_keeps_what_it_measured(
     assert result.status == 130
     assert result.err.splitlines()[-1] == "minigrad: interrupted after 3 rows; 3 rows are in rows.json"
     assert len(rows_of(tmp_path / "rows.json")) == 3
+
+
+def test_rows_are_kept_where_the_interrupt_comes_as_they_are_written(
+    minigrad: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, calls = rows.save, []
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(rows, "save", interrupted)
+    result = minigrad("bench", "max_pool2d_forward", *QUICK, "--json", "rows.json")
+    assert result.status == 130
+    assert result.err.splitlines()[-1] == "minigrad: interrupted after 2 rows; 2 rows are in rows.json"
+    assert len(rows_of(tmp_path / "rows.json")) == 2
 
 
 def test_a_wrong_variant_is_told_with_problem_and_index(minigrad: Run, monkeypatch: pytest.MonkeyPatch) -> None:
