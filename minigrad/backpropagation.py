@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -142,6 +143,11 @@ def _shares_elements(array: Array) -> bool:
     return any(stride == 0 and n > 1 for n, stride in zip(array.shape, array.strides, strict=True))
 
 
+def _may_overlap(first: Array, second: Array) -> bool:
+    """Whether views of the same memory may have an element in common: unless one begins after the other's end."""
+    return not isinstance(first, np.ndarray) or np.may_share_memory(first, second)
+
+
 def several(tensors: Any, name: str) -> list[Tensor]:
     """One Tensor, or a sequence of them, as a list.
 
@@ -163,15 +169,18 @@ def backward(
     retain = create_graph if retain_graph is None else retain_graph
     reached = backpropagate([output], [first], None, retain, create_graph).values()
     # Optimisers change gradients in place: none may share memory with another, with a leaf or with what was given.
-    taken = {id(owner(first.data)), *(id(owner(leaf.data)) for leaf, _ in reached)}
+    taken: dict[int, list[Array]] = defaultdict(list)
+    for array in (first.data, *(leaf.data for leaf, _ in reached)):
+        taken[id(owner(array))].append(array)
     with set_grad_enabled(create_graph):
         for leaf, result in reached:
+            neighbours = taken[id(owner(result.data))]
             if leaf.grad is not None:
                 result = leaf.grad + result
-            elif id(owner(result.data)) in taken or _shares_elements(result.data):
+            elif _shares_elements(result.data) or any(_may_overlap(result.data, other) for other in neighbours):
                 result = result.copy()
             leaf.grad = result
-            taken.add(id(owner(result.data)))
+            taken[id(owner(result.data))].append(result.data)
 
 
 def grad(

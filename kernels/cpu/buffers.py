@@ -22,6 +22,7 @@ import numpy as np
 
 from ..arrays import Array, is_channels_last
 from .recording import again
+from .tasks import address_of
 
 SMALLEST_POOLED = 1 << 16  # bytes; below this malloc is as fast
 ALIGNMENT = 64  # bytes of a cache line, and of the widest vector: none lies across two lines
@@ -169,4 +170,8 @@ def pixel_rows(array: np.ndarray) -> tuple[np.ndarray, int]:
     stride_n, _, stride_h, stride_w = array.strides
     pixel = stride_w if w > 1 else (stride_h if h > 1 else (stride_n if n > 1 else c * size))
     length = (n * h * w - 1) * pixel // size + c
+    base = array.base
+    if isinstance(base, np.ndarray) and base.dtype == array.dtype and base.flags.c_contiguous:
+        start = (address_of(array) - address_of(base)) // size
+        return base.reshape(-1)[start : start + length], pixel // size  # as_strided takes four times as long
     return np.lib.stride_tricks.as_strided(array, (length,), (size,)), pixel // size

@@ -9,15 +9,18 @@ import numpy as np
 from .fingerprint import FACTORS, fingerprint_of_words
 from .pointers import elements
 from .recording import paused
-from .tasks import address_of, task_kernel
+from .rows import span
+from .tasks import MOST_TASKS, address_of, task_kernel
 
-CHUNK = 1 << 14  # words a task
+CHUNK = 1 << 14  # words
+CHUNKS_PER_TASK = 3  # some 20 microseconds: about what waking another thread costs
 
 
 @task_kernel
-def _fingerprints(i, count, like, chunks, factors, found):  # type: ignore[no-untyped-def]
+def _fingerprints(task, tasks, like, chunks, factors, found):  # type: ignore[no-untyped-def]
     """found[i] = the fingerprint of chunk i; a chunk is an address and a number of words."""
-    found[i] = fingerprint_of_words(elements(like, chunks[i, 0], 0, chunks[i, 1]), factors)
+    for i in range(*span(task, tasks, len(found))):
+        found[i] = fingerprint_of_words(elements(like, chunks[i, 0], 0, chunks[i, 1]), factors)
 
 
 class Watch:
@@ -42,7 +45,8 @@ class Watch:
         found = np.empty(len(chunks), np.uint64)
         if len(found):
             with paused():  # whoever records work does not want this done again with it
-                _fingerprints(len(found), np.empty(0, np.uint32), chunks, FACTORS, found)
+                tasks = max(1, min(MOST_TASKS, len(found) // CHUNKS_PER_TASK))
+                _fingerprints(tasks, np.empty(0, np.uint32), chunks, FACTORS, found)
         return found.tobytes()
 
     def sees_change(self) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 from ..arrays import Array
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.pointers import elements
-from ..cpu.tasks import task_kernel
+from ..cpu.tasks import address_of, task_kernel
 from . import adam, rmsprop, sgd, squared_norm
 from .problem import AdamProblem, RmspropProblem, SgdProblem, SquaredNormProblem
 from .reference import is_finite
@@ -54,7 +54,7 @@ class _Step:
         self.addresses = np.zeros((len(lists[0]), len(lists)), np.int64)
         for column, arrays in enumerate(self._contiguous):
             if arrays:
-                self.addresses[:, column] = [array.__array_interface__["data"][0] for array in arrays]
+                self.addresses[:, column] = [address_of(array) for array in arrays]
 
     def write_back(self, *columns: int) -> None:
         """Copy what was computed on copies back to where it belongs."""

@@ -98,6 +98,13 @@ def test_gradients_can_be_written_to():
     assert x.grad.tolist() == [7.0, 1.0]
 
 
+def test_gradients_that_lie_beside_one_another_in_one_array_are_not_copied():
+    a, b = (mg.ones((2, 3)).requires_grad_() for _ in range(2))
+    (mg.concat([a, b]) * mg.ones((4, 3))).sum().backward()
+    assert a.grad.data.base is b.grad.data.base is not None
+    assert not np.shares_memory(a.grad.data, b.grad.data)
+
+
 def test_gradient_does_not_share_memory_with_a_leaf_whose_function_hands_it_on():
     class HalfSquare(mg.Function):
         def forward(self, x):
