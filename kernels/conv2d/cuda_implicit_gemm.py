@@ -19,18 +19,17 @@ from ..cuda.dtypes import REAL, refuses_other_dtypes
 from ..cuda.launch import CudaSource, struct
 from ..matmul.tiles import BUSY, DEFINITIONS, SLICE_BYTES, choose_tile, defines, lanes_of, never_compiled
 from . import forward, forward_relu, forward_statistics, input_gradient, weight_gradient
+from .cuda_filters import added_parts, can_be_read_turned, filter_as_it_lies, packed_filter
 from .geometry import Geometry, forward_geometry, transposed_geometry
 from .output import result
 from .problem import Conv2dProblem
 from .reference import refuses_empty
 
-THREADS = 256  # of the kernels of filters.cu
 MERGED = 256  # parts of moments that one block merges
 FEWEST_SLICES = 4  # a block's part of a split sum is not shorter than this
 
 PRODUCTS = CudaSource("conv2d/implicit_gemm.cu", never_compiled, **DEFINITIONS)
 MOMENTS = CudaSource("conv2d/moments.cu", SUM=("float", "double"))
-FILTERS = CudaSource("conv2d/filters.cu", REAL=tuple(REAL.values()))
 
 
 @functools.cache
@@ -74,24 +73,6 @@ def fetchable(array: Array, groups: int) -> tuple[Array, int, int]:
     return array, padded // groups, vector
 
 
-def _blocks(elements: int) -> tuple[int]:
-    return (-(-elements // THREADS),)
-
-
-def packed_filter(
-    weight: Array, strides: tuple[int, ...], groups: int, targets: int, taps: int, sources: int, padded: int
-) -> Array:
-    """The rows (group, target, (tap, source)) for `convolve`; `strides` are `FilterStrides` of filters.cu."""
-    if strides[2:] == (padded, 1, 1) and address(weight) % 16 == 0:
-        return weight  # a 1x1 filter lies so already
-    packed = empty((groups * targets, taps * padded), weight.dtype, like=weight)
-    FILTERS.kernel("pack", REAL=REAL[weight.dtype.name])(
-        _blocks(packed.size), (THREADS,), weight, struct(*strides),
-        *map(np.int32, (groups, targets, taps, sources, padded)), packed,
-    )  # fmt: skip
-    return packed
-
-
 def _convolve(
     problem: Conv2dProblem,
     geometry: Geometry,
@@ -114,7 +95,7 @@ def _convolve(
     given = defines(problem.dtype, tile, vector, tensor_core)
     arguments = (
         gather, x, np.int32(pixel_distance(x)),
-        packed_filter(contiguous(weight), strides, groups, targets, taps, sources, padded), np.int32(targets),
+        packed_filter(weight, strides, groups, targets, taps, sources, padded), np.int32(targets),
         None if bias is None else contiguous(bias), y, np.int32(pixel_distance(y)),
         np.int32(_in_whole_vectors(y, groups)),
     )  # fmt: skip
@@ -151,8 +132,8 @@ def _forward(
     statistics: bool = False,
 ) -> tuple[Array, Array]:
     """y and, where they are wanted, its moments."""
-    k, c, r, s = problem.weight_shape
-    strides = (0, k // problem.groups * c * r * s, c * r * s, 1, r * s)
+    weight, order = filter_as_it_lies(problem, weight)
+    strides = (0, problem.weight_shape[0] // problem.groups * order.filter, *order)
     y = result(problem.output_shape, x, out)
     geometry = forward_geometry(problem)
     return y, _convolve(problem, geometry, x, weight, strides, bias, y, tensor_core, relu, statistics)
@@ -177,15 +158,38 @@ def _mean_and_variance(problem: Conv2dProblem, moments: Array) -> tuple[Array, A
 
 
 def _input_gradient(problem: Conv2dProblem, gy: Array, weight: Array, tensor_core: bool) -> Array:
-    k, c, r, s = problem.weight_shape
-    strides = (r * s - 1, k // problem.groups * c * r * s, r * s, -1, c * r * s)
+    k, _, r, s = problem.weight_shape
+    weight, order = filter_as_it_lies(problem, weight)
     gx = empty_channels_last(problem.input_shape, gy.dtype, like=gy)
-    _convolve(problem, transposed_geometry(problem), gy, weight, strides, None, gx, tensor_core)
+    geometry = transposed_geometry(problem)
+    if can_be_read_turned(problem, weight, order, tensor_core):
+        _convolve_turned(problem, geometry, gy, weight, gx, tensor_core)
+        return gx
+    start, group = (r * s - 1) * order.tap, k // problem.groups * order.filter
+    strides = (start, group, order.channel, -order.tap, order.filter)
+    _convolve(problem, geometry, gy, weight, strides, None, gx, tensor_core)
     return gx
 
 
+def _convolve_turned(
+    problem: Conv2dProblem, geometry: Geometry, gy: Array, weight: Array, gx: Array, tensor_core: bool
+) -> None:
+    """The gradient of the input from a filter that need not be written down in another order."""
+    groups = problem.groups
+    sources, targets = gy.shape[1] // groups, gx.shape[1] // groups
+    gy, padded, vector = fetchable(gy, groups)
+    gather = gather_of(geometry, problem.batch, padded)
+    rows = problem.batch * geometry[2] * geometry[3]
+    tile = choose_tile(rows, targets, groups, vector, problem.dtype)
+    PRODUCTS.kernel("convolve_turned", **defines(problem.dtype, tile, vector, tensor_core))(
+        (tile.number(rows, targets), 1, groups), (tile.threads,), gather, gy, np.int32(pixel_distance(gy)), weight,
+        np.int32(targets), None, gx, np.int32(pixel_distance(gx)), np.int32(_in_whole_vectors(gx, groups)),
+        np.int32(sources), shared_bytes=tile.shared_bytes(tensor_core),
+    )  # fmt: skip
+
+
 def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: bool) -> Array:
-    k, sources, r, s = problem.weight_shape
+    k, _, r, s = problem.weight_shape
     groups, taps, targets = problem.groups, r * s, k // problem.groups
     x, padded, vector = fetchable(x, groups)
     gy, _, gy_vector = fetchable(gy, groups)
@@ -205,12 +209,7 @@ def _weight_gradient(problem: Conv2dProblem, x: Array, gy: Array, tensor_core: b
         np.int32(pixel_distance(gy)), np.int32(targets), np.int32(part), sums, np.int32(columns % 4 == 0),
         shared_bytes=tile.shared_bytes(tensor_core),
     )  # fmt: skip
-    gweight = empty(problem.weight_shape, x.dtype, like=x)
-    FILTERS.kernel("add_parts", REAL=REAL[problem.dtype])(
-        _blocks(groups * targets * columns), (THREADS,), sums,
-        *map(np.int32, (parts, groups, targets, taps, sources, padded)), gweight,
-    )  # fmt: skip
-    return gweight
+    return added_parts(problem, sums, padded)
 
 
 def _refuses_many_pixels(problem: Conv2dProblem) -> str | None:

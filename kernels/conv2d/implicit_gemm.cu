@@ -1,7 +1,7 @@
 // Convolution as a product of matrices, of which the large one is never written down.
 //
 //     y[pixel, k]        = sum over (tap, c) of windows(x)[pixel, (tap, c)] * filter[k, (tap, c)]
-//     gx[pixel, c]       = the same, with windows of gy and the filter turned by 180 degrees
+//     gx[pixel, c]       = the same, with windows of gy and the filter turned by 180 degrees (filters.cuh)
 //     gw[k, (tap, c)]    = sum over pixels of gy[pixel, k] * windows(x)[pixel, (tap, c)]
 //
 // The versions, from naive to fast, and what each is meant to gain (unmeasured: they have not run on a GPU yet):
@@ -16,11 +16,13 @@
 // writes the sums of its part, and filters.cu adds them up in order. No atomics: a run's bits are the next one's.
 //
 // Definitions: those of matmul/tiles.cuh.
+#include "conv2d/filters.cuh"
 #include "conv2d/statistics.cuh"
 #include "conv2d/windows.cuh"
 #include "matmul/gemm.cuh"
 
-// What forward, forward with statistics and gradient of the input have in common. `filter` has the rows of filters.cu.
+// What forward, forward with statistics and gradient of the input have in common. `filter` has the rows of filters.cu,
+// but for `convolve_turned`.
 #define CONVOLVE_PARAMETERS                                                                                         \
     Gather gather, const Real *__restrict__ x, int x_distance, const Real *__restrict__ filter, int targets,        \
         const Real *__restrict__ bias, Real *__restrict__ y, int y_distance, int vectors
@@ -44,6 +46,18 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolve(CONVOLVE_
     Store<Real> store = CONVOLVE_STORE;
     store.relu = relu != 0;
     convolve_tile(gather, x, x_distance, filter, targets, store);
+}
+
+// Gradient of the input from a filter as it lies, (k, tap, c): a slice of it lies across the depth, (tap, k).
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) convolve_turned(CONVOLVE_PARAMETERS, int sources) {
+    const int tiles = divide_up(targets, TILE_N), group = blockIdx.z;
+    const Windows windows = {x + group * gather.channels.number, x_distance, gather, gather.rows, gather.columns};
+    const int taps = gather.columns / gather.channels.number;
+    const TurnedFilter filters = {filter + (long long)group * sources * taps * targets, gather, taps, sources,
+                                  gather.columns, targets};
+    const Store<Real> store = CONVOLVE_STORE;
+    multiply<true, false>(windows, filters, int(blockIdx.x / tiles) * TILE_M, int(blockIdx.x % tiles) * TILE_N, 0,
+                          gather.columns, store);
 }
 
 // Forward, and the moments of y: (tile of pixels, channel).

@@ -62,6 +62,13 @@ def test_each_array_is_cast_as_numpy_does(
 
 
 @without_compiler
+def test_filters_lie_as_convolutions_read_them() -> None:
+    given = np.zeros((16, 8, 3, 3), np.float32)
+    (filters,) = casts.side_by_side([emulated(given)], np.dtype("float16"))
+    assert filters.shape == (16, 8, 3, 3) and filters.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@without_compiler
 def test_all_arrays_are_one_launch() -> None:
     launched: list[str] = []
 

@@ -20,6 +20,7 @@ from claims.variants import (
 )
 from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem, cuda_implicit_gemm
+from minigrad.kernels.cuda import launch
 from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import ShapeError
 from minigrad.kernels.matmul.tiles import TILES, Tile, fits, lanes_of
@@ -135,6 +136,36 @@ def test_the_first_layer_of_a_network_in_sixteen_bits(operation: Any, dtype: str
     """Few channels are fetched by 8 bytes."""
     problem = Conv2dProblem(1, channels, (21, 19), 64, (7, 7), (2, 2), (3, 3), dtype=dtype)
     assert_right(operation, "implicit_gemm_tensor_core", problem)
+
+
+@pytest.mark.parametrize(("variant", "dtype"), TILED)
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Conv2dProblem(2, 72, (9, 8), 44, (3, 2), padding=(1, 0)),
+        Conv2dProblem(1, 96, (9, 8), 64, (3, 3), (2, 2), groups=2),
+    ],
+    ids=["gy filled up", "groups"],
+)
+def test_a_filter_that_lies_channels_last_is_read_as_it_lies(
+    monkeypatch: pytest.MonkeyPatch, problem: Conv2dProblem, variant: str, dtype: str
+) -> None:
+    """To the bits of one that is packed first, in every order of threads."""
+    problem = replace(problem, dtype=dtype)
+    launched: list[str] = []
+    monkeypatch.setattr(launch, "launch_listeners", [lambda kernel, *_: launched.append(kernel.name)])
+    for operation in (conv2d.forward, conv2d.input_gradient):
+        first, weight, *_ = arguments_of(operation, problem)
+        bias = (None,) if operation is conv2d.forward else ()
+        function = operation.variants[variant].function
+        packed = function(problem, emulated(first), emulated(weight), *bias)
+        launched.clear()
+        for order in ORDERS:
+            with thread_order(order):
+                found = function(problem, emulated(first), emulated(lay_out(weight, "channels_last")), *bias)
+            assert found.tobytes() == packed.tobytes()
+        tf32 = variant == "implicit_gemm_tensor_core" and dtype == "float32"
+        assert ("pack" in launched) == (tf32 and operation is conv2d.input_gradient)
 
 
 @every_tile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +16,7 @@ from claims.variants import without_compiler, without_gpu
 from minigrad import models, nn, optim
 from minigrad.device import library
 from minigrad.kernels.arrays import on_host
+from minigrad.kernels.cuda import launch
 from minigrad.kernels.errors import MinigradError, ShapeError
 from minigrad.nn import functional as F
 from minigrad.random import default_generator
@@ -211,6 +212,22 @@ def test_googlenet_on_small_images() -> None:
         "emulated", "sgd", batches(2, 2, 2, side=32), lambda: models.GoogLeNet(3, init_weights=False),
         precision="bfloat16",
     )  # fmt: skip
+
+
+@pytest.mark.lengthy
+def test_a_step_of_googlenet_in_sixteen_bits_is_some_five_hundred_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Per batch norm four, per convolution about five; a cast or a counter a parameter would double them."""
+    launched: list[str] = []
+    monkeypatch.setattr(launch, "launch_listeners", [lambda kernel, *_: launched.append(kernel.name)])
+    model = models.GoogLeNet(init_weights=False).to("emulated").train()
+    step = CapturedStep(model, models.loss, optim.SGD(model.parameters(), lr=0.1), precision="bfloat16")
+    ((images, labels),) = batches(8, side=32)
+    step(images, labels)
+    launched.clear()
+    step(images, labels)
+    found = Counter(launched)
+    assert found["cast"] == 2 and found["pack"] == 1 and found["move_statistics"] == 0
+    assert found.total() <= 517
 
 
 # What goes wrong
