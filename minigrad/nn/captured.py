@@ -21,6 +21,7 @@ from ..kernels.cpu.recording import Recording
 from ..kernels.cpu.watch import Watch
 from ..kernels.errors import MinigradError
 from ..tensor import Tensor
+from .functional.arguments import four
 from .module import Module, has_hooks
 
 MOST_SHAPES = 4  # of input that plans are kept for; each has memory of its own
@@ -109,8 +110,8 @@ class Captured:
         watch = Watch([array for _, array in state])
         pool = PrivatePool()
         with allocating_from(pool):
-            place = empty_channels_last if x.ndim == 4 and is_channels_last(x.data) else empty
-            memory = place(x.shape, x.dtype)
+            rows = x.ndim == 4 and is_channels_last(x.data)
+            memory = empty_channels_last(four(x), x.dtype) if rows else empty(x.shape, x.dtype)
             np.copyto(memory, x.data)
             with Recording(pool) as recording:
                 outputs = self.model(Tensor(memory))
