@@ -7,7 +7,8 @@ from ..kernels import conv2d
 from ..kernels.arrays import Array, array_module, device_of
 from ..kernels.cpu.recording import again
 from ..kernels.into import knows
-from ..kernels.registry import Operation, Variant
+from ..kernels.registry import Operation
+from ..kernels.variant import Variant
 from ..places import Place
 from ..tensor import Tensor
 

@@ -33,7 +33,7 @@ from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import NoSuchExample, Unsatisfiable
 from hypothesis.strategies import SearchStrategy, booleans, just, tuples
 
-from minigrad.kernels.registry import Variant
+from minigrad.kernels.variant import Variant
 
 from .case import LAYOUTS, Case
 from .check import Errors, WrongError, check

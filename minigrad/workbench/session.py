@@ -9,7 +9,7 @@ from typing import Any
 from minigrad.kernels.cuda.counts import total
 from minigrad.kernels.cuda.emulation import counted
 from minigrad.kernels.errors import KernelError
-from minigrad.kernels.registry import Variant
+from minigrad.kernels.variant import Variant
 
 from .case import Case
 from .check import WrongError, check, run

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minigrad.kernels.registry import Variant
+from minigrad.kernels.variant import Variant
 
 from .check import tolerance_of
 

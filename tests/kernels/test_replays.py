@@ -16,7 +16,7 @@ from minigrad.kernels.concat import ConcatProblem
 from minigrad.kernels.cpu.buffers import PrivatePool, allocating_from
 from minigrad.kernels.cpu.plan import Plan
 from minigrad.kernels.cpu.recording import Recording
-from minigrad.kernels.registry import Variant
+from minigrad.kernels.variant import Variant
 from minigrad.workbench.contracts import CONTRACTS, Contract, arrays_in
 
 REPLAYED = [

@@ -12,7 +12,8 @@ import pytest
 import minigrad as mg
 from claims.variants import without_compiler
 from minigrad import models
-from minigrad.kernels.registry import Operation, Variant
+from minigrad.kernels.registry import Operation
+from minigrad.kernels.variant import Variant
 from minigrad.models.googlenet import loss
 from minigrad.optim import SGD
 
