@@ -40,7 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance", type=float, metavar="X", help="relative error allowed, instead of the dtype's"
     )
-    parser.add_argument("--seconds", type=float, default=0.3, metavar="X", help="for each variant and layer (0.3)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.3, metavar="X", help="of timing for each variant and layer (0.3)"
+    )
     parser.add_argument("--warm", action="store_true", help="leave the arguments in the cache")
     parser.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: a new one)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: every core")

@@ -19,7 +19,7 @@ class Settings:
     Attributes:
         device, dtype: of the arrays.
         variants: the names of those to measure; empty for all.
-        seconds: for which each variant of each layer is timed.
+        seconds: for which each variant of each layer is timed, what lies between the calls with it.
         warm: leave the arguments in the cache.
         seed: of all random arguments and odd problems.
         odd: on how many random odd problems each variant is tried first.

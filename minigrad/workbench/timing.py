@@ -190,6 +190,8 @@ def measure(
     """Time the runners in turns, each for about `seconds` and at least FEWEST_ROUNDS rounds after one that
     does not count; their seconds, or why they failed, are left in them.
 
+    What lies between the timed calls is part of `seconds`: emptying caches takes longer than most small layers.
+
     One that takes more than `hopeless` times as long as the fastest in the first two rounds gets no third.
     """
     samples = Samples(case, generator) if case.expected else None
@@ -207,6 +209,7 @@ def measure(
         for runner in active:
             progress(runner.name)
             number = 0 if warm else turn % len(case.sets)
+            start = time.monotonic()
             try:
                 elapsed, results = _timed(runner, case, clock, number, warm)
                 if runner.tolerance is not None and samples is not None:
@@ -214,10 +217,10 @@ def measure(
             except WrongError as error:
                 runner.failed = f"when it is timed, {error}"
                 continue
-            spent[runner.name] += elapsed
             least[runner.name] = min(least[runner.name], elapsed)
             if turn:
                 runner.seconds.append(elapsed)
+                spent[runner.name] += time.monotonic() - start
         if turn == 1:
             fastest = min(least[runner.name] for runner in active)
             for runner in active:
