@@ -16,7 +16,7 @@ from minigrad.train.atomic_file import is_standard_output, is_stream
 from minigrad.train.config import ConfigError
 
 from .bench_layers import contracts_asked_for, layers_asked_for
-from .bench_options import add_options, require_meaning
+from .bench_options import add_options, require_meaning, seconds_of_timing
 from .user_kernels import load_named, require_measured
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def measure(arguments: argparse.Namespace) -> int:
         )
     layers = layers_asked_for(arguments, contracts)
     settings = Settings(
-        arguments.device, arguments.dtype, tuple(arguments.variants), arguments.seconds, arguments.warm,
+        arguments.device, arguments.dtype, tuple(arguments.variants),
+        seconds_of_timing(arguments, len(layers)), arguments.warm,
         secrets.randbits(32) if arguments.seed is None else arguments.seed, arguments.odd, arguments.tolerance,
         not arguments.without_pytorch,
     )  # fmt: skip

@@ -14,6 +14,15 @@ from .user_kernels import add_kernel
 
 DEVICES = ("cpu", "cuda", "emulated")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
+# Of timing for each variant of a layer; a variant is timed five times at least.
+SECONDS, SECONDS_OF_MANY, MANY_LAYERS = 0.3, 0.1, 200
+
+
+def seconds_of_timing(arguments: argparse.Namespace, layers: int) -> float:
+    """What was asked for; else less where layers are many, so that `bench all` takes minutes."""
+    if arguments.seconds is not None:
+        return float(arguments.seconds)
+    return SECONDS_OF_MANY if layers > MANY_LAYERS else SECONDS
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +50,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tolerance", type=float, metavar="X", help="relative error allowed, instead of the dtype's"
     )
     parser.add_argument(
-        "--seconds", type=float, default=0.3, metavar="X", help="of timing for each variant and layer (0.3)"
-    )
+        "--seconds", type=float, metavar="X",
+        help=f"of timing a variant on a layer ({SECONDS}; for more than {MANY_LAYERS} layers: {SECONDS_OF_MANY})",
+    )  # fmt: skip
     parser.add_argument("--warm", action="store_true", help="leave the arguments in the cache")
     parser.add_argument("--seed", type=int, metavar="N", help="of all random numbers (default: a new one)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: every core")
@@ -75,7 +85,7 @@ def require_meaning(arguments: argparse.Namespace) -> None:
             raise ConfigError(f"--{name} must be at least 1, not {value}")
     for name in ("odd", "seconds"):
         value = getattr(arguments, name)
-        if not 0 <= value < math.inf:
+        if value is not None and not 0 <= value < math.inf:
             raise ConfigError(f"--{name} must be a number from 0 on, not {value}")
     if arguments.seed is not None and arguments.seed < 0:
         raise ConfigError(f"--seed must not be negative, is {arguments.seed}")

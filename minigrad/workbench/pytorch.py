@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad.kernels.arrays import device_of
 from minigrad.kernels.cpu.jit import get_num_threads
+from minigrad.kernels.errors import MinigradError
 
 from .contracts import Arguments, Contract, arrays_in
 from .contracts.contract import Call
@@ -22,7 +23,10 @@ def installed() -> bool:
 def torch_call(contract: Contract, problem: Any, arguments: Arguments) -> Call | None:
     """The same operation on channels-last tensors of PyTorch's with the same values; None where there is none.
 
-    What works in place there changes copies.
+    What works in place there changes copies. It is called once, so that what PyTorch cannot do is known at once.
+
+    Raises:
+        MinigradError: if PyTorch cannot compute it, as some operations in 16 bits; with PyTorch's words.
     """
     if contract.torch is None or not installed():
         return None
@@ -36,7 +40,12 @@ def torch_call(contract: Contract, problem: Any, arguments: Arguments) -> Call |
         tensors = {
             name: _tensors(torch, value, copied=name in contract.changes) for name, value in arguments.items()
         }
-        call = contract.torch(torch, problem, tensors)
+        try:
+            call = contract.torch(torch, problem, tensors)
+            call()
+        except Exception as error:
+            words = str(error).partition("\n")[0]
+            raise MinigradError(f"it raises {type(error).__name__}: {words}") from error
     return _without_gradients(torch, call)
 
 

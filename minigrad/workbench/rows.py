@@ -28,7 +28,7 @@ class Row:
         paths: the modules of the model that have this problem.
         variant, device, dtype, cache: what ran, where, in what, from a "cold" or a "warm" cache.
         verdict: "right", "wrong", "refuses" or, where nothing was compared (PyTorch), "yardstick".
-        reason: why it is wrong or refuses, or why it was not timed.
+        reason: why it is wrong or refuses, or why it was not timed; of PyTorch, why it cannot.
         largest_error, norm_error, tolerance_used: see `workbench.check.Errors`.
         median_ms, p20_ms, p80_ms, rounds: milliseconds of one call, and how often it was timed.
         work, bytes_moved: of the definition; see `workbench.contracts`.

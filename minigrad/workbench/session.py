@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.kernels.cuda.counts import total
 from minigrad.kernels.cuda.emulation import counted
-from minigrad.kernels.errors import KernelError
+from minigrad.kernels.errors import KernelError, MinigradError
 from minigrad.kernels.variant import Variant
 
 from .case import Case
@@ -155,10 +155,10 @@ class Session:
     ) -> list[Row]:
         """The rows with times, and one for PyTorch; what is wrong while it is timed, or after, has no time."""
         assert self._clock is not None
+        yardstick = None
         if self.settings.with_pytorch and runners:
-            calls = [torch_call(case.contract, case.problem, given) for given in case.sets]
-            if all(calls):
-                runners = [*runners, Runner(PYTORCH, lambda number: calls[number]())]  # type: ignore[misc]
+            yardstick, own = self._pytorch(rows[0], case)
+            runners = [*runners, *own]
         settings = self.settings
         measure(
             runners, case, self._clock, settings.seconds, settings.warm, settings.generator("samples"),
@@ -173,10 +173,20 @@ class Session:
             except WrongError as error:
                 runner.failed = f"after it was timed: {error}"
         by_name = {runner.name: runner for runner in runners}
-        if PYTORCH in by_name:
-            rows = [*rows, replace(rows[0], variant=PYTORCH, verdict="yardstick", reason="", largest_error=None,
-                                   norm_error=None, tolerance_used=None)]  # fmt: skip
+        rows = [*rows, yardstick] if yardstick is not None else rows
         return [self._with_time(row, by_name) for row in rows]
+
+    def _pytorch(self, row: Row, case: Case) -> tuple[Row | None, list[Runner]]:
+        """PyTorch's row beside `row`, and what is timed for it; neither where it has no such operation."""
+        row = replace(row, variant=PYTORCH, verdict="yardstick", reason="", largest_error=None, norm_error=None,
+                      tolerance_used=None)  # fmt: skip
+        try:
+            calls = [torch_call(case.contract, case.problem, given) for given in case.sets]
+        except MinigradError as error:
+            return replace(row, reason=str(error)), []
+        if not all(calls):
+            return None, []
+        return row, [Runner(PYTORCH, lambda number: calls[number]())]  # type: ignore[misc]
 
     def _with_time(self, row: Row, runners: dict[str, Runner]) -> Row:
         own = runners.get(row.variant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,14 @@ import pytest
 from claims.attacks import assert_wrong, benched
 from minigrad.kernels import conv2d
 from minigrad.kernels.conv2d import Conv2dProblem
+from minigrad.kernels.local_response_norm import LocalResponseNormProblem
 from minigrad.workbench.case import Case
 from minigrad.workbench.contracts import CONTRACTS
+from minigrad.workbench.layers import Layer
+from minigrad.workbench.roofline import Ceilings
+from minigrad.workbench.session import Session
 from minigrad.workbench.settings import Settings
+from minigrad.workbench.table import layer_block, page
 from minigrad.workbench.timing import FEWEST_ROUNDS, MOST_ROUNDS, Runner, measure
 
 PROBLEM = Conv2dProblem(2, 5, (9, 7), 6, (3, 3), padding=(1, 1))
@@ -64,3 +70,14 @@ def test_a_kernel_that_raises_only_while_it_is_timed() -> None:
 
     row = benched(kernel, conv2d.forward, PROBLEM)
     assert_wrong(row, PROBLEM, "when it is timed, it raises OverflowError: too often", __file__)
+
+
+def test_what_pytorch_cannot_compute_is_told_beside_the_times_of_ours() -> None:
+    problem = LocalResponseNormProblem((1, 4, 3, 3), 3, dtype="float16")
+    settings = Settings(dtype="float16", seconds=0.0, odd=0)
+    (rows,) = Session(settings, Ceilings(1e10, 1e11)).measure([Layer("local_response_norm_forward", problem)])
+    *ours, pytorch = rows
+    assert {(row.verdict, row.over_pytorch, row.median_ms is None) for row in ours} == {("right", None, False)}
+    assert (pytorch.variant, pytorch.verdict, pytorch.median_ms) == ("PyTorch", "yardstick", None)
+    assert "not implemented for 'Half'" in pytorch.reason
+    assert "PyTorch  yardstick: it raises NotImplementedError" in layer_block(rows, page(io.StringIO()))
