@@ -6,7 +6,7 @@ Jobs: a training step (forward with auxiliary losses, backward, SGD with momentu
 as many images, inference with the batch and with one image, and a training step of `minigrad train`'s defaults,
 32 digits of 64x64. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured; the same
 operation by operation; PyTorch eager with NCHW and with channels-last tensors; with --compile also torch.compile,
-channels last. All have the same weights and number of threads, and before anything is timed their outputs are
+channels last, which takes minutes a job, with the batch and with one image. All have the same weights and number of threads, and before anything is timed their outputs are
 compared. --scaling adds how the time of inference grows from 1 to 128 images, and all jobs with one thread. Peak
 memory is that of a process of its own for each contender, which takes three training steps.
 """
@@ -176,7 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     names = [OURS, ONE_BY_ONE, NCHW, CHANNELS_LAST, *([COMPILED] if options.compile else [])]
     jobs = main_jobs(options.batch, options.size)
-    parts: list[tuple[Sequence[str], Job, int]] = [(names, job, options.threads) for job in jobs]
+    eager = [name for name in names if name != COMPILED]
+    parts: list[tuple[Sequence[str], Job, int]] = [
+        (names if job.batch in (1, options.batch) else eager, job, options.threads) for job in jobs
+    ]
     if options.scaling:
         few = [OURS, CHANNELS_LAST]
         parts += [(few, Job("inference", batch, options.size), options.threads) for batch in SCALING]

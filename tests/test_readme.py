@@ -65,8 +65,15 @@ def test_the_kernel_example_runs_and_its_variant_is_used(restored_kernels: None)
     np.testing.assert_allclose(result.numpy(), names["slow"].numpy(), rtol=1e-5, atol=1e-6)
 
 
+def test_the_captured_example_runs() -> None:
+    model, images = mg.nn.Sequential(mg.nn.Conv2d(3, 4, 3), mg.nn.BatchNorm2d(4)), mg.rand((2, 3, 8, 8))
+    names: dict[str, Any] = {"mg": mg, "model": model, "images": images}
+    exec(compile(code_blocks("python")[2], "README.md", "exec"), names)
+    np.testing.assert_array_equal(names["logits"].numpy(), model(images).numpy())
+
+
 def test_every_example_of_python_is_run_here() -> None:
-    assert len(code_blocks("python")) == 2
+    assert len(code_blocks("python")) == 3
 
 
 def shown_commands() -> list[str]:

@@ -22,7 +22,7 @@ from ..kernels.cpu.watch import Watch
 from ..kernels.errors import MinigradError
 from ..tensor import Tensor
 from .functional.arguments import four
-from .module import Module, has_hooks
+from .module import Module, has_hooks, noting_calls
 
 MOST_SHAPES = 4  # of input that plans are kept for; each has memory of its own
 
@@ -106,19 +106,34 @@ class Captured:
         if any(has_hooks(module) for module in self.model.modules()):
             self.trouble = "hooks look at its layers"
             return None
-        state = [(tensor, tensor.data) for tensor in (*self.model.parameters(), *self.model.buffers())]
-        watch = Watch([array for _, array in state])
         pool = PrivatePool()
         with allocating_from(pool):
             rows = x.ndim == 4 and is_channels_last(x.data)
             memory = empty_channels_last(four(x), x.dtype) if rows else empty(x.shape, x.dtype)
             np.copyto(memory, x.data)
-            with Recording(pool) as recording:
+            with Recording(pool) as recording, noting_calls() as called:
                 outputs = self.model(Tensor(memory))
         if recording.trouble:
             self.trouble = recording.trouble
             return None
-        return _Evaluation(Plan(recording), memory, outputs, state, watch)
+        state = [(tensor, tensor.data) for tensor in self._read_by(called)]
+        return _Evaluation(Plan(recording), memory, outputs, state, Watch([array for _, array in state]))
+
+    def _read_by(self, called: set[Module]) -> list[Tensor]:
+        """The parameters and buffers that the model may have read when it called these modules.
+
+        A module of minigrad's own reads what it owns and what its parts own, if it calls none of them, as where a
+        normalisation is folded into a convolution. The auxiliary heads, half of GoogLeNet, are not looked at.
+        """
+        if not is_of_known_parts(self.model):
+            return [*self.model.parameters(), *self.model.buffers()]
+        found: list[Tensor] = []
+        for module in self.model.modules():
+            if module in called:
+                whole = called.isdisjoint(module.children())
+                owned = (*module.parameters(), *module.buffers()) if whole else vars(module).values()
+                found += [tensor for tensor in owned if isinstance(tensor, Tensor)]
+        return list(dict.fromkeys(found))
 
 
 def _copied(outputs: Any) -> Any:

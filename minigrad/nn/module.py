@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self, TypeVar
 
 from ..kernels.errors import DTypeError, MinigradError
@@ -24,6 +25,7 @@ class _Running(threading.local):
 
     def __init__(self) -> None:
         self.modules: list[Module] = []
+        self.noted: set[Module] | None = None
 
 
 _running = _Running()
@@ -32,6 +34,16 @@ _running = _Running()
 def running_modules() -> tuple[Module, ...]:
     """The modules whose forward is running now in this thread, outermost first."""
     return tuple(_running.modules)
+
+
+@contextmanager
+def noting_calls() -> Iterator[set[Module]]:
+    """The modules whose forward runs in this thread inside a `with` block; complete at its end."""
+    before, _running.noted = _running.noted, set()
+    try:
+        yield _running.noted
+    finally:
+        _running.noted = before
 
 
 def module_path(modules: tuple[Module, ...]) -> str:
@@ -89,6 +101,8 @@ class Module:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         running = _running.modules
         running.append(self)
+        if _running.noted is not None:
+            _running.noted.add(self)
         try:
             output = self.forward(*inputs, **options)
             if has_hooks(self):

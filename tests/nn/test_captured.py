@@ -85,6 +85,16 @@ def test_new_values_count_from_the_next_call_on(name: str) -> None:
         captured.model.state_dict()[name].numpy()[...] *= 1.5
 
 
+@pytest.mark.parametrize("name", ["conv1.bn.running_mean", "inception4c.branch3.0.conv.weight", "fc.bias"])
+def test_so_do_those_of_any_layer_of_googlenet(name: str) -> None:
+    captured = nn.Captured(GoogLeNet(num_classes=7).eval())
+    x = images(1)
+    for _ in range(2):
+        for _ in range(3):
+            assert_same_bits(captured, x)
+        captured.model.state_dict()[name].numpy()[...] += 0.5
+
+
 def test_so_do_new_arrays() -> None:
     captured = nn.Captured(small().eval())
     for _ in range(3):
