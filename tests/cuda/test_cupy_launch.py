@@ -12,7 +12,7 @@ import pytest
 from claims import fake_cupy
 from minigrad.kernels.cuda import compiler, gpu
 from minigrad.kernels.cuda.gpu import GpuKernel
-from minigrad.kernels.errors import KernelError
+from minigrad.kernels.errors import KernelError, SourceError
 
 SOURCE = 'extern "C" __global__ void fill(float* y) {}\n'
 
@@ -115,5 +115,5 @@ def test_a_launch_that_fails_says_why(recorder: Recorder, file: Path) -> None:
 
 def test_an_error_of_the_compiler_is_told_with_its_line(recorder: Recorder, file: Path) -> None:
     recorder.compile_error = 'fill.cu(1): error: identifier "nowhere" is undefined\n\n1 error detected'
-    with pytest.raises(KernelError, match=r"fill\.cu does not compile: fill\.cu\(1\): error: identifier"):
+    with pytest.raises(SourceError, match=r"fill\.cu does not compile: fill\.cu\(1\): error: identifier"):
         GpuKernel(file, ("fill",), "fill", ())
