@@ -29,7 +29,7 @@ def draw(rows: list[dict], stamp: dict, picture: Path) -> None:
             speeds.setdefault(row["job"], {})[row["contender"]] = row["images_per_second"]
     speeds = {job: found for job, found in speeds.items() if NCHW in found}  # not the rows of --scaling
     names = [name for name in COLORS if any(name in found for found in speeds.values())]
-    figure, axes = plt.subplots(figsize=(8, 0.5 + 0.75 * len(speeds)))
+    figure, axes = plt.subplots(figsize=(8, 0.8 + 0.7 * len(speeds)), layout="constrained")
     height = 0.8 / len(names)
     for index, name in enumerate(names):
         for place, found in enumerate(speeds.values()):
@@ -46,9 +46,10 @@ def draw(rows: list[dict], stamp: dict, picture: Path) -> None:
         f"GoogLeNet, float32; {stamp['processor']}, {threads} threads; {stamp['date'][:10]}", fontsize=9
     )
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=7, loc="lower right")
+    figure.legend(
+        *axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+    )
     axes.margins(x=0.08)
-    figure.tight_layout()
     figure.savefig(picture, dpi=130)
 
 

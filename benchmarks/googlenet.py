@@ -6,8 +6,8 @@ Jobs: a training step (forward with auxiliary losses, backward, SGD with momentu
 as many images, inference with the batch and with one image, and a training step of `minigrad train`'s defaults,
 32 digits of 64x64. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured; the same
 operation by operation; PyTorch eager with NCHW and with channels-last tensors; with --compile also torch.compile,
-channels last, which takes minutes a job, with the batch and with one image. All have the same weights and number of
-threads, and before anything is timed their outputs are compared. --scaling adds how the time of inference grows
+channels last, which takes minutes a job, with the batch and with one image. All have the same weights and number
+of threads, and before anything is timed their outputs are compared. --scaling adds how the time of inference grows
 from 1 to 128 images, and all jobs with one thread. Peak memory is that of a process of its own for each contender,
 which takes three training steps.
 """
