@@ -152,7 +152,7 @@ def run(function: Callable[..., Any], case: Case, number: int) -> Any:
         return function(case.problem, *case.sets[number].values())
     except SourceError:  # as on every other problem
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a kernel's sys.exit() must not end the run, least of all well
         raise WrongError(told(error, function)) from error
 
 
@@ -222,7 +222,7 @@ def _different(array: np.ndarray, kept: np.ndarray) -> tuple[int, ...] | None:
     return tuple(int(i) for i in np.argwhere(differ)[0]) if differ.any() else None
 
 
-def told(error: Exception, function: Callable[..., Any]) -> str:
+def told(error: BaseException, function: Callable[..., Any]) -> str:
     """An exception of a kernel in one line; with the line of the kernel's file, if it is no sentence of ours."""
     words = " ".join(str(error).split())
     if isinstance(error, MinigradError):

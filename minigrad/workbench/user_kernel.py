@@ -85,7 +85,7 @@ def errors_with_places(paths: Sequence[Path]) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = next(filter(None, (place_in(path, error) for path in paths)), None)
         if place is None:
             raise

@@ -213,11 +213,12 @@ def test_a_return_before_the_work_is_done(calls_on_time: int) -> None:
     assert_caught(kernel, "y[", *(["as it returns"] if calls_on_time else []))
 
 
-def test_an_exception() -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError("no rows"), SystemExit(0)])
+def test_an_exception(error: BaseException) -> None:
     def kernel(problem: Any, *arrays: Any) -> Any:
-        raise ZeroDivisionError("no rows")
+        raise error
 
-    assert_caught(kernel, "it raises ZeroDivisionError: no rows", __file__, "line ")
+    assert_caught(kernel, f"it raises {type(error).__name__}: {error} (", __file__, "line ")
 
 
 @pytest.mark.parametrize(

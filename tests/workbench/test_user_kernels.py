@@ -267,6 +267,7 @@ def test_training_uses_the_kernel(minigrad: Run, tmp_path: Path, images: Path) -
     [
         ("raise ValueError('too\\nwide')", "it raises ValueError: too wide"),
         ("conv2d.Conv2dProblem(1, 3, (2, 2), 4, (5, 5))", "does not fit"),
+        ("raise SystemExit(0)", "it raises SystemExit: 0"),
     ],
 )
 def test_training_with_a_kernel_that_raises_tells_file_and_line(
