@@ -25,8 +25,8 @@ def commit() -> str:
 
 def _program() -> str:
     """What was typed before the arguments."""
-    path = Path(sys.argv[0])
-    return path.name if path.suffix != ".py" else f"python -m {path.stem}"
+    module = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
 
 
 def environment(threads: int) -> dict[str, str | int | dict[str, str]]:
