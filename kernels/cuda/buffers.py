@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array, array_module, device_of, is_channels_last
 from . import emulated_array, recording
-from .graph import fill_afterwards, is_capturing
+from .graph import fill_afterwards, is_capturing, lasting_memory
 
 
 def empty(shape: tuple[int, ...], dtype: Any, like: Array) -> Array:
@@ -59,7 +59,9 @@ def uploaded(table: np.ndarray, like: Array) -> Array:
     key = f"{device_of(like)} {getattr(like, 'device', '')}", f"{table.dtype}{table.shape}", table.tobytes()
     kept = _tables.pop(key, None)
     if kept is None:
-        kept = array_module(like).asarray(table)
+        xp = array_module(like)
+        with lasting_memory(xp):  # it may be of use long after the stream that is being worked on
+            kept = xp.asarray(table)
         if len(_tables) >= MOST_TABLES:
             del _tables[next(iter(_tables))]
     _tables[key] = kept  # what was used last stands last

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import recording
+from .emulated_cuda import belongs_to_the_present_pool
 
 GUARD_BYTES = 4096  # before and behind every buffer
 # Methods of arrays that may give a new array, and those by which a value reaches the host.
@@ -172,6 +173,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> EmulatedArray:
     memory[GUARD_BYTES + size :] = CANARY
     buffer = memory.view(GuardedMemory)[GUARD_BYTES : GUARD_BYTES + size]
     buffer[:] = POISON
+    belongs_to_the_present_pool(buffer)
     if recording.is_on():
         recording.keep(lambda: buffer.fill(POISON))  # nothing of the replay before may be read
     return buffer.view(EmulatedArray).view(dtype).reshape(shape)

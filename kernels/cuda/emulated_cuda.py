@@ -1,15 +1,22 @@
 """`cupy.cuda` for the emulator: streams, graphs, memory for copies. All of it happens at once, in order.
 
 A stream's capture keeps what it is asked to do (`recording.py`), and its Graph does that at each launch. Memory is
-never handed out twice, so that what only holds where a graph's memory is kept apart does not show here.
+never handed out twice, so that what only holds where a graph's memory is kept apart does not show here. But it is
+gone with its pool: numbers that outlive that are overwritten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+import weakref
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
 
 from . import recording
+
+GONE = 0xFF  # the bytes of memory whose pool is no more; a NaN in every floating format
 
 
 class Event:
@@ -63,7 +70,11 @@ def get_current_stream() -> Stream:
 
 
 class MemoryPool:
-    """Memory of a graph's own."""
+    """Memory of a graph's own. As CuPy's, it does not outlive the pool."""
+
+    def __init__(self) -> None:
+        self.buffers: MutableMapping[int, np.ndarray] = weakref.WeakValueDictionary()
+        weakref.finalize(self, _overwrite, self.buffers).atexit = False
 
     def malloc(self, size: int) -> None: ...
 
@@ -71,9 +82,35 @@ class MemoryPool:
         return 0
 
 
-def using_allocator(allocator: Callable[[int], None]) -> AbstractContextManager[None]:
-    """Take memory from `allocator` inside a `with` block."""
-    return nullcontext()
+def _overwrite(buffers: MutableMapping[int, np.ndarray]) -> None:
+    for buffer in list(buffers.values()):
+        buffer.fill(GONE)
+
+
+_default_pool = MemoryPool()
+_present_pool = _default_pool
+
+
+def get_default_memory_pool() -> MemoryPool:
+    """The pool of all, which lasts as long as the program."""
+    return _default_pool
+
+
+@contextmanager
+def using_allocator(allocator: Any) -> Iterator[None]:
+    """Take memory from a pool, whose `malloc` is the allocator, inside a `with` block."""
+    global _present_pool
+    before, _present_pool = _present_pool, allocator.__self__
+    try:
+        yield
+    finally:
+        _present_pool = before
+
+
+def belongs_to_the_present_pool(buffer: np.ndarray) -> None:
+    """Tell of bytes that were just handed out."""
+    if _present_pool is not _default_pool:
+        _present_pool.buffers[id(buffer)] = buffer
 
 
 def alloc_pinned_memory(size: int) -> bytearray:

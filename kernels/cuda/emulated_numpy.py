@@ -14,8 +14,9 @@ import numpy as np
 from . import emulated_cuda as cuda
 from . import recording
 from .emulated_array import EmulatedArray, arrays_of, empty, result_of
+from .emulated_cuda import get_default_memory_pool
 
-__all__ = ["cuda"]
+__all__ = ["cuda", "get_default_memory_pool"]
 
 _FROM_THE_HOST = (np.array, np.asarray, np.from_dlpack, np.frombuffer)
 _CREATING = ("array", "asarray", "zeros", "ones", "full", "arange", "linspace", "eye", "from_dlpack", "frombuffer")

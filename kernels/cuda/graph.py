@@ -10,14 +10,14 @@ device, copy from the host or read a number that is computed; CuPy and the emula
 from launch to launch stands in arrays that are written before it.
 
 Memory that is allocated in a capture comes from a pool of the stream's own, which nobody else uses: CuPy's graphs
-keep nothing alive by themselves.
+keep nothing alive by themselves. All of it is given back with the stream, also what is still in use.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -48,6 +48,13 @@ def fill_afterwards(array: Array, table: np.ndarray) -> None:
     """Copy `table` of the host to `array` at the end of the present capture, once for all launches."""
     assert _capture is not None
     _capture.tables.append((array, table))
+
+
+def lasting_memory(xp: ModuleType) -> AbstractContextManager[Any]:
+    """Inside this `with` block memory comes from the pool of all, where a stream's own is in use, too."""
+    if xp is np:  # which has one for everything
+        return nullcontext()
+    return xp.cuda.using_allocator(xp.get_default_memory_pool().malloc)
 
 
 class Graph:

@@ -353,6 +353,7 @@ def make() -> types.ModuleType:
         using_allocator=emulated_cuda.using_allocator,
         alloc_pinned_memory=emulated_cuda.alloc_pinned_memory,
     )
+    cupy.get_default_memory_pool = emulated_cuda.get_default_memory_pool
     strided = types.SimpleNamespace(as_strided=_as_strided)
     cupy.lib = types.SimpleNamespace(stride_tricks=strided)
     return cupy

@@ -66,6 +66,7 @@ def test_the_errors_that_we_catch_are_there() -> None:
 
 def test_what_a_captured_step_asks_for_is_there() -> None:
     assert cupy.cuda.alloc_pinned_memory and cupy.cuda.using_allocator and cupy.cuda.get_current_stream
+    assert hasattr(cupy.get_default_memory_pool(), "malloc")
     assert hasattr(cupy.cuda.Graph, "launch")
     for function, names in (
         (cupy.cuda.Stream.__init__, {"non_blocking"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -152,3 +153,25 @@ def test_memory_of_the_launch_before_is_poison_in_the_emulator() -> None:
         y.set(np.ones(4, np.float32))
         graph.launch()
     assert np.isnan(on_host(y)).all()
+
+
+@without_compiler
+def test_a_table_outlives_the_stream_that_asked_for_it_first(xp: Any) -> None:
+    table = np.arange(5, dtype=np.int64) + 1234567
+    x = xp.zeros(1, np.float32)
+    with GraphStream(xp) as stream, stream.own_memory():
+        uploaded(table, x)
+    del stream
+    gc.collect()
+    assert (on_host(uploaded(table, x)) == table).all()
+
+
+@without_compiler
+def test_memory_that_outlives_its_pool_is_overwritten_in_the_emulator() -> None:
+    xp = library("emulated")
+    with GraphStream(xp) as stream, stream.own_memory():
+        x = xp.ones(3, np.float32)
+    assert (on_host(x) == 1).all()
+    del stream
+    gc.collect()
+    assert np.isnan(on_host(x)).all()
