@@ -7,9 +7,9 @@ as many images, inference with the batch and with one image, and a training step
 32 digits of 64x64. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured; the same
 operation by operation; PyTorch eager with NCHW and with channels-last tensors; with --compile also torch.compile,
 channels last, which takes minutes a job, with the batch and with one image. All have the same weights and number
-of threads, and before anything is timed their outputs are compared. --scaling adds how the time of inference grows
-from 1 to 128 images, and all jobs with one thread. Peak memory is that of a process of its own for each contender,
-which takes three training steps.
+of threads, and before anything is timed their outputs are compared. Peak memory is that of a process of its own
+for each contender, which takes three training steps. With --scaling, in place of all that: inference with 1 to 128
+images, and training and inference with one thread and with all.
 """
 
 from __future__ import annotations
@@ -83,6 +83,25 @@ def main_jobs(batch: int, size: int) -> list[Job]:
     ]
 
 
+Part = tuple[Sequence[str], Job, int]  # contenders, what they do, and with how many threads
+
+
+def main_parts(options: argparse.Namespace) -> list[Part]:
+    eager = [OURS, ONE_BY_ONE, NCHW, CHANNELS_LAST]
+    names = [*eager, *([COMPILED] if options.compile else [])]
+    return [
+        (names if job.batch in (1, options.batch) else eager, job, options.threads)
+        for job in main_jobs(options.batch, options.size)
+    ]
+
+
+def scaling_parts(options: argparse.Namespace) -> list[Part]:
+    names = [OURS, CHANNELS_LAST]
+    growing = [(names, Job("inference", batch, options.size), options.threads) for batch in SCALING]
+    kinds = [Job("training", options.batch, options.size), Job("inference", options.batch, options.size)]
+    return [*growing, *((names, job, threads) for job in kinds for threads in (1, options.threads))]
+
+
 def measure(names: Sequence[str], job: Job, rounds: int, threads: int) -> list[dict[str, Any]]:
     """Rows of the contenders' times at a job, with so many threads."""
     mg.set_num_threads(threads)
@@ -146,7 +165,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--compile", action="store_true", help="also torch.compile, which takes minutes to compile"
     )
-    parser.add_argument("--scaling", action="store_true", help="also 1 to 128 images, and one thread")
+    parser.add_argument("--scaling", action="store_true", help="1 to 128 images, and one thread against all")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
@@ -175,23 +194,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.memory_of:
         print_own_peak(options.memory_of, options.batch, options.size)
         return
-    names = [OURS, ONE_BY_ONE, NCHW, CHANNELS_LAST, *([COMPILED] if options.compile else [])]
-    jobs = main_jobs(options.batch, options.size)
-    eager = [name for name in names if name != COMPILED]
-    parts: list[tuple[Sequence[str], Job, int]] = [
-        (names if job.batch in (1, options.batch) else eager, job, options.threads) for job in jobs
-    ]
-    if options.scaling:
-        few = [OURS, CHANNELS_LAST]
-        parts += [(few, Job("inference", batch, options.size), options.threads) for batch in SCALING]
-        parts += [(few, job, 1) for job in jobs if options.threads > 1]
+    parts = scaling_parts(options) if options.scaling else main_parts(options)
     document: dict[str, Any] = {"environment": environment(options.threads)}
-    document["error"] = compare_outputs(names, options.size)
+    document["error"] = compare_outputs(sorted({name for names, _, _ in parts for name in names}), options.size)
     document["rows"] = []
     for contenders, job, threads in parts:
         document["rows"] += measure(contenders, job, options.rounds, threads)
         keep(document, options.json)
-    document["peak_memory_mb"] = {name: peak_memory(name, options) for name in names}
+    document["peak_memory_mb"] = (
+        {} if options.scaling else {name: peak_memory(name, options) for name in parts[0][0]}
+    )
     keep(document, options.json)
     stamp = document["environment"]
     print(f"{stamp['processor']}; {stamp['versions']}; {stamp['date']}")
