@@ -11,6 +11,7 @@ import pytest
 from claims.commands import Run, assert_fails
 from minigrad.kernels import conv2d
 from minigrad.kernels.errors import KernelError
+from minigrad.workbench import odd as odd_shapes
 from minigrad.workbench.contracts import CONTRACTS
 from minigrad.workbench.odd import odd_row
 from minigrad.workbench.rows import Row
@@ -65,14 +66,18 @@ def test_a_variant_that_refuses_everything_is_not_said_to_be_right() -> None:
         (lambda problem: problem.input_size[0] > 6, "input_size=(7, 1), out_channels=1"),
     ],
 )
-def test_the_row_tells_of_the_smallest_problem_that_is_wrong(is_wrong: Any, least: str) -> None:
+def test_the_row_tells_of_the_smallest_problem_that_is_wrong(
+    is_wrong: Any, least: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(odd_shapes, "PATIENCE", 300.0)  # however busy the machine is
+
     def kernel(problem: Any, *arrays: Any) -> Any:
         return right(problem, *arrays) + is_wrong(problem)
 
     row = row_of(kernel, odd=12)
     assert row.verdict == "wrong"
     assert least in row.reason
-    assert "arrays channels last: y[0, 0, " in row.reason
+    assert ": y[0, 0, " in row.reason
 
 
 def test_a_layout_is_told_where_only_that_one_is_wrong() -> None:
