@@ -65,7 +65,7 @@ def our_steps(model: nn.Module, job: Job, captured: bool = True) -> Step:
     x, target = mg.asarray(images), mg.asarray(labels)
     if job.kind == "inference":
         model.eval()
-        run = nn.Captured(model) if captured else model
+        run = nn.Captured(model, frozen=True) if captured else model
 
         def infer() -> Any:
             with mg.no_grad():

@@ -99,8 +99,8 @@ def _list_products(rows, v, v_row, m, m_row, block, a_lists, c_lists):  # type: 
 
 @task_kernel
 def _convolve(  # type: ignore[no-untyped-def]
-    task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, has_bias,
-    relu, zeros, junk, y, y_row, buffer, buffer_size, lists, lists_size, ones, block, moments,
+    task, tasks, images, height, width, p, q, top, left, x, x_row, depth, packed, columns, panels, bias, relu,
+    zeros, junk, y, y_row, buffer, buffer_size, lists, lists_size, ones, block, moments,
 ):  # fmt: skip
     size, lanes = x.itemsize, lanes_of(x)
     down, across = (p + OUTPUT_TILE - 1) // OUTPUT_TILE, (q + OUTPUT_TILE - 1) // OUTPUT_TILE
@@ -152,16 +152,8 @@ def _convolve(  # type: ignore[no-untyped-def]
                     transform_output(
                         x, m + t * m_row - first * VECTOR_BYTES, block * m_row,
                         targets.ctypes.data + t * OUTPUTS * 8, 0, vector * VECTOR_BYTES,
-                        columns - vector * lanes,
+                        columns - vector * lanes, bias.ctypes.data, relu,
                     )  # fmt: skip
-        if has_bias or relu:
-            floor = 0 if relu else -np.inf
-            for index in range(count * OUTPUTS):
-                if targets[index] != junk.ctypes.data:
-                    start = (targets[index] - y.ctypes.data) // size
-                    for k in range(columns):
-                        value = y[start + k] + bias[k]
-                        y[start + k] = floor if value < floor else value
         if moments.size > 0:
             for index in range(count * OUTPUTS):
                 start = (targets[index] - y.ctypes.data) // size
@@ -215,7 +207,7 @@ def _run(
     moments = np.empty((tasks if with_moments else 0, KEPT, columns))
     _convolve(
         tasks, images, height, width, p, q, *padding, flat, row, depth, packed, columns, panels,
-        np.zeros(columns, y.dtype) if bias is None else contiguous(bias), bias is not None, relu,
+        np.zeros(columns, y.dtype) if bias is None else contiguous(bias), relu,
         np.zeros(depth_vectors * lanes, y.dtype), np.empty(vectors * lanes, y.dtype), *pixel_rows(y),
         empty((tasks * buffer_size,), y.dtype), buffer_size, np.empty(tasks * lists_size, np.int64), lists_size,
         np.ones(POSITIONS * rows, np.int64), block, moments,

@@ -61,7 +61,7 @@ def _filter_gradient_row(m: Row) -> Row:
 
 transform_input = transform_intrinsic(square_transform(_input_row, 6), 36, gather=True)
 transform_filter = transform_intrinsic(square_transform(_filter_row, 3), 9)
-transform_output = transform_intrinsic(square_transform(_output_row, 6), 36, scatter=True)
+transform_output = transform_intrinsic(square_transform(_output_row, 6), 36, scatter=True, biased=True)
 transform_output_gradient = transform_intrinsic(square_transform(_output_gradient_row, 4), 16, gather=True)
 transform_filter_gradient = transform_intrinsic(square_transform(_filter_gradient_row, 6), 36)
 

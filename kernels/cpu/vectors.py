@@ -183,36 +183,66 @@ def square_transform(transform: Transform, size: int) -> Transform:
     return both_ways
 
 
-def transform_intrinsic(transform: Transform, inputs: int, gather: bool = False, scatter: bool = False) -> Any:
+def transform_intrinsic(
+    transform: Transform, inputs: int, gather: bool = False, scatter: bool = False, biased: bool = False
+) -> Any:
     """A function for compiled code that transforms `inputs` vectors into as many as `transform` returns.
 
     `function(like, source, source_step, target, target_step, offset, lanes)`: `like` is an array or a number of
     the element type; vector i is read at byte address source + i * source_step + offset, or with `gather` at
     the i-th address of the int64 list at `source`, plus offset; written likewise. Only the first `lanes`
     elements of each vector are read and, with `scatter`, written; otherwise the rest is written as zero.
+
+    With `biased` it takes two arguments more, `bias` and `relu`: the vector at byte address bias + offset is
+    added to each result, and where `relu` is 1, max(0, sum) is written.
     """
+
+    def emit(
+        builder: ir.IRBuilder, like: Any, source: ir.Value, source_step: ir.Value, target: ir.Value,
+        target_step: ir.Value, offset: ir.Value, lanes: ir.Value, bias: ir.Value = None, relu: ir.Value = None,
+    ) -> None:  # fmt: skip
+        vectors = Vectors(builder, element_type(like))
+        mask = vectors.first_lanes(lanes)
+
+        def address(base: ir.Value, step: ir.Value, index: int, listed: bool) -> ir.Value:
+            if listed:
+                base = builder.load(builder.gep(builder.inttoptr(base, WORD.as_pointer()), [word(index)]))
+            else:
+                base = builder.add(base, builder.mul(step, word(index)))
+            return builder.add(base, offset)
+
+        values = [
+            Expression(vectors, vectors.load(address(source, source_step, index, gather), mask))
+            for index in range(inputs)
+        ]
+        results = [result.value for result in transform(values)]
+        if biased:
+            shift = vectors.load(builder.add(bias, offset), mask)
+            clamped = builder.trunc(relu, ir.IntType(1))
+            sums = [builder.fadd(result, shift) for result in results]
+            results = [builder.select(clamped, vectors.relu(total), total) for total in sums]
+        for index, result in enumerate(results):
+            place = address(target, target_step, index, scatter)
+            vectors.store(result, place, mask if scatter else None)
+
+    if biased:
+
+        @intrinsic
+        def biased_function(  # type: ignore[no-untyped-def]
+            typing, like, source, source_step, target, target_step, offset, lanes, bias, relu
+        ):
+            def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+                emit(builder, like, *arguments[1:])
+                return context.get_dummy_value()
+
+            return types.void(like, *[types.intp] * 8), generate
+
+        return biased_function
 
     @intrinsic
     def function(typing, like, source, source_step, target, target_step, offset, lanes):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-            _, source, source_step, target, target_step, offset, lanes = arguments
-            vectors = Vectors(builder, element_type(like))
-            mask = vectors.first_lanes(lanes)
-
-            def address(base: ir.Value, step: ir.Value, index: int, listed: bool) -> ir.Value:
-                if listed:
-                    base = builder.load(builder.gep(builder.inttoptr(base, WORD.as_pointer()), [word(index)]))
-                else:
-                    base = builder.add(base, builder.mul(step, word(index)))
-                return builder.add(base, offset)
-
-            values = [
-                Expression(vectors, vectors.load(address(source, source_step, index, gather), mask))
-                for index in range(inputs)
-            ]
-            for index, result in enumerate(transform(values)):
-                place = address(target, target_step, index, scatter)
-                vectors.store(result.value, place, mask if scatter else None)
+            emit(builder, like, *arguments[1:])
             return context.get_dummy_value()
 
         return types.void(like, *[types.intp] * 6), generate

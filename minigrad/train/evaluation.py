@@ -107,7 +107,7 @@ def evaluate(
     evaluation = Evaluation(Tally(), np.zeros((classes, classes), np.int64))
     was_training = model.training
     model.eval()
-    run = Captured(model) if is_of_known_parts(model) else model
+    run = Captured(model, frozen=True) if is_of_known_parts(model) else model
     try:
         with no_grad(), closing(loader.epoch(0)) as batches:  # type: ignore[type-var]
             for images, labels in batches:

@@ -28,7 +28,7 @@ class TrainedModel:
 
     Attributes:
         path: the file.
-        model: in evaluation mode.
+        model: in evaluation mode; after the first picture its numbers have to stay as they are.
         class_names: class i is called class_names[i].
         preparation: turns any picture into the model's input.
         data: name and folder of the data set it was trained on.
@@ -43,7 +43,7 @@ class TrainedModel:
 
     @cached_property
     def _run(self) -> Any:
-        return Captured(self.model) if is_of_known_parts(self.model) else self.model
+        return Captured(self.model, frozen=True) if is_of_known_parts(self.model) else self.model
 
     def probabilities(self, image: Image.Image) -> np.ndarray:
         """The probability of each class (classes,), float64, for one picture of any size."""

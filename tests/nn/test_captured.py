@@ -95,6 +95,14 @@ def test_so_do_those_of_any_layer_of_googlenet(name: str) -> None:
         captured.model.state_dict()[name].numpy()[...] += 0.5
 
 
+def test_a_frozen_model_gives_the_same_bits_without_a_look_at_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("minigrad.nn.captured.Watch")
+    captured = nn.Captured(GoogLeNet(num_classes=7).eval(), frozen=True)
+    for _ in range(4):
+        assert_same_bits(captured, images(1))
+    assert not captured.trouble
+
+
 def test_so_do_new_arrays() -> None:
     captured = nn.Captured(small().eval())
     for _ in range(3):
