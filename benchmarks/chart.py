@@ -27,7 +27,6 @@ def draw(rows: list[dict], stamp: dict, picture: Path) -> None:
     for row in rows:
         if row["threads"] == threads and row["contender"] in COLORS:
             speeds.setdefault(row["job"], {})[row["contender"]] = row["images_per_second"]
-    speeds = {job: found for job, found in speeds.items() if NCHW in found}  # not the rows of --scaling
     names = [name for name in COLORS if any(name in found for found in speeds.values())]
     figure, axes = plt.subplots(figsize=(8, 0.8 + 0.7 * len(speeds)), layout="constrained")
     height = 0.8 / len(names)

@@ -20,6 +20,9 @@ from .jit import jit
 _blas_gemm: Callable[..., int] = types.ExternalFunction(
     "numba_xxgemm", types.int32(*[types.int8] * 3, *[types.intp] * 11)
 )
+_blas_gemv: Callable[..., int] = types.ExternalFunction(
+    "numba_xxgemv", types.int32(*[types.int8] * 2, *[types.intp] * 8)
+)
 _NO_TRANSPOSE, _TRANSPOSE = np.int8(ord("n")), np.int8(ord("t"))
 
 
@@ -60,6 +63,20 @@ def gemm(  # type: ignore[no-untyped-def]
     scalars = np.empty(2, a.dtype)
     scalars[0] = 1.0
     scalars[1] = 1.0 if accumulate else 0.0
+    if m == 1 and (not a_transposed or a_row == 1):  # a product of matrices would copy all of B first
+        _blas_gemv(
+            _kind(a),
+            _TRANSPOSE if b_transposed else _NO_TRANSPOSE,
+            k if b_transposed else n,
+            n if b_transposed else k,
+            scalars.ctypes.data,
+            b.ctypes.data + b_offset * size,
+            b_row,
+            a.ctypes.data + a_offset * size,
+            scalars.ctypes.data + size,
+            c.ctypes.data + c_offset * size,
+        )
+        return
     # BLAS is column-major: it is asked for the transposed product, C.T = B.T @ A.T.
     _blas_gemm(
         _kind(a),
