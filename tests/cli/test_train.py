@@ -154,7 +154,7 @@ def test_every_choice_of_recipe_trains(minigrad: Run, images: Path, more: list[s
     assert result.status == 0, result.err
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_without_options_it_learns_to_read_digits(minigrad: Run) -> None:
     result = minigrad("train", "--epochs", "4", "--size", "32")
     assert result.status == 0, result.err

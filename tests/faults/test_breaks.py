@@ -126,7 +126,7 @@ def test_killed_while_training_and_writing(minigrad: Run, images: Path, tmp_path
     assert_same_run(tmp_path / "runs/a", tmp_path / "runs/whole")
 
 
-@pytest.mark.parametrize(("workers", "epochs"), [("0", "30"), ("1", "3")])
+@pytest.mark.parametrize(("workers", "epochs"), [("0", "30"), pytest.param("1", "3", marks=pytest.mark.lengthy)])
 def test_ctrl_c_saves_and_says_how_to_go_on(
     minigrad: Run, images: Path, tmp_path: Path, workers: str, epochs: str
 ) -> None:

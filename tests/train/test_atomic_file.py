@@ -152,7 +152,7 @@ while True:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_kill_at_any_moment_leaves_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     moments = random.Random(0)

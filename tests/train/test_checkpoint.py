@@ -247,7 +247,7 @@ while True:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_kill_at_any_moment_leaves_whole_checkpoints(tmp_path: Path) -> None:
     moments = random.Random(1)
     interrupted = 0

@@ -79,7 +79,7 @@ def test_stopped_again_and_again(images: Path, tmp_path: Path) -> None:
         {"optimizer": "rmsprop", "momentum": 0.5, "schedule": "step", "decay_every": 1},
         {"average": "ema", "clip_norm": 0.5, "label_smoothing": 0.1},
         {"average": "polyak", "weight_decay": 1e-3, "schedule": "constant"},
-        {"workers": 1},
+        pytest.param({"workers": 1}, marks=pytest.mark.lengthy),
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
