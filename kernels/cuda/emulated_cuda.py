@@ -70,9 +70,9 @@ def get_current_stream() -> Stream:
 
 
 class MemoryPool:
-    """Memory of a graph's own. As CuPy's, it does not outlive the pool."""
+    """Memory of a graph's own. As CuPy's, it does not outlive the pool; NumPy gets it, not `allocator`."""
 
-    def __init__(self) -> None:
+    def __init__(self, allocator: Any = None) -> None:
         self.buffers: MutableMapping[int, np.ndarray] = weakref.WeakValueDictionary()
         weakref.finalize(self, _overwrite, self.buffers).atexit = False
 

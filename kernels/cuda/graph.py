@@ -68,6 +68,22 @@ class Graph:
         self._graph.launch(self._stream)
 
 
+def _pool_that_keeps(xp: ModuleType) -> Any:
+    """A pool of memory whose pieces stay what they are for as long as it lasts.
+
+    CuPy's pools give what nobody holds back to the driver before they say that memory is short; but a graph that
+    was captured before still goes to it.
+    """
+    pieces: list[Any] = []
+
+    def allocate(size: int) -> Any:
+        piece = xp.cuda.Memory(size)
+        pieces.append(piece)
+        return xp.cuda.MemoryPointer(piece, 0)
+
+    return xp.cuda.MemoryPool(allocate)
+
+
 class GraphStream:
     """A stream of work on a device, in which graphs are captured and launched.
 
@@ -81,7 +97,7 @@ class GraphStream:
     def __init__(self, xp: ModuleType) -> None:
         self.xp = xp
         self.stream = xp.cuda.Stream(non_blocking=True)
-        self.pool = xp.cuda.MemoryPool()
+        self.pool = _pool_that_keeps(xp)
 
     def __enter__(self) -> GraphStream:
         self._outer = self.xp.cuda.get_current_stream()

@@ -29,6 +29,7 @@ from .gpu import options
 from .launch import SOURCES, CudaSource, Defines
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100", "sm_120")
+CUPYS = ("-ftz=true", "--device-as-default-execution-space")  # what CuPy adds to the options that it is given
 COMPILERS = 2  # at a time; a compilation holds no lock of Python
 
 
@@ -54,7 +55,7 @@ def resources(source: CudaSource, defines: Defines, architecture: str) -> list[R
     from cuda.bindings import nvrtc
 
     described = ", ".join(f"{name}={value}" for name, value in defines.items())
-    arguments = (*options(tuple(defines.items())), f"-arch={architecture}", "--ptxas-options=-v")
+    arguments = (*options(tuple(defines.items())), *CUPYS, f"-arch={architecture}", "--ptxas-options=-v")
     text = source.file.read_text()
     key = hashlib.sha256(repr((nvrtc.nvrtcVersion(), arguments, text, source_digest())).encode()).hexdigest()
     kept = cache_folder().parent / "resources" / f"{source.file.stem}-{key[:20]}.json"
