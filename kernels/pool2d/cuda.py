@@ -22,6 +22,7 @@ from . import (
     max_forward,
     max_gather,
     max_input_gradient,
+    max_values,
 )
 from .problem import AdaptiveAveragePool2dProblem, Pool2dProblem
 from .reference import AverageProblem, refuses_dilation
@@ -85,6 +86,17 @@ def max_forward_rows(problem: Pool2dProblem, x: Array) -> tuple[Array, Array]:
     launch = _kernel("max_forward", problem, vector)
     launch((n * p,), _threads(q, c, vector), _pooling(problem), x, np.int32(pixel_distance(x)), y, indices)
     return y, indices
+
+
+@max_values.variant("rows", device="cuda", priority=10, refuses=refuses_other_dtypes)
+def max_values_rows(problem: Pool2dProblem, x: Array) -> Array:
+    n, c, p, q = problem.output_shape
+    x = channels_last(x)
+    y = empty_channels_last(problem.output_shape, x.dtype, like=x)
+    vector = _vector(problem, x, y)
+    launch = _kernel("max_values", problem, vector)
+    launch((n * p,), _threads(q, c, vector), _pooling(problem), x, np.int32(pixel_distance(x)), y)
+    return y
 
 
 @max_input_gradient.variant("rows", device="cuda", priority=10, refuses=refuses_other_dtypes)

@@ -102,9 +102,12 @@ __device__ __forceinline__ long long output_pixel(const Axis& rows, const Axis& 
 
 // Blocks a multiprocessor, in the launch bounds: as many as leave every thread the registers it wants, on every GPU.
 
-// The largest of each window and which it was: the first of equal ones; NaN is larger than everything, the last one wins.
-extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
-    Pooling pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y, Index* __restrict__ indices) {
+// The largest of each window and, for PLACES, which it was: the first of equal ones; NaN is larger than everything, the
+// last one wins.
+template <bool PLACES>
+__device__ __forceinline__ void largest(
+    const Pooling& pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y,
+    Index* __restrict__ indices) {
     const Axis rows = pooling.rows, columns = pooling.columns;
     for_each_vector(rows.outputs, columns.outputs, pooling.channels, [&](int n, int p, int q, int c) {
         const Span down = taps_inside(rows, p), across = taps_inside(columns, q);
@@ -112,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
         Indices chosen;
         for (int i = 0; i < VECTOR; ++i) {
             best[i] = -INFINITY;
-            chosen.lanes[i] = Index(down.start * columns.kernel + across.start);
+            if constexpr (PLACES) chosen.lanes[i] = Index(down.start * columns.kernel + across.start);
         }
         for (int r = down.start; r < down.stop; ++r) {
             for (int s = across.start; s < across.stop; ++s) {
@@ -123,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
                     const Wide<Real> value = widen(values.lanes[i]);
                     if (value > best[i] || value != value) {
                         best[i] = value;
-                        chosen.lanes[i] = Index(r * columns.kernel + s);
+                        if constexpr (PLACES) chosen.lanes[i] = Index(r * columns.kernel + s);
                     }
                 }
             }
@@ -132,8 +135,18 @@ extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
         for (int i = 0; i < VECTOR; ++i) result.lanes[i] = narrow<Real>(best[i]);
         const long long place = output_pixel(rows, columns, n, p, q) * pooling.channels + c;
         store(y + place, result);
-        store(indices + place, chosen);
+        if constexpr (PLACES) store(indices + place, chosen);
     });
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) max_forward(
+    Pooling pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y, Index* __restrict__ indices) {
+    largest<true>(pooling, x, x_distance, y, indices);
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3)
+    max_values(Pooling pooling, const Real* __restrict__ x, int x_distance, Real* __restrict__ y) {
+    largest<false>(pooling, x, x_distance, y, nullptr);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 3) max_input_gradient(

@@ -13,6 +13,7 @@ from . import (
     max_forward,
     max_gather,
     max_input_gradient,
+    max_values,
 )
 from .problem import AdaptiveAveragePool2dProblem, Pool2dProblem, Span
 
@@ -60,6 +61,11 @@ def max_forward_reference(problem: Pool2dProblem, x: Array) -> tuple[Array, Arra
         y = xp.where(better, values, y)
         indices = xp.where(better, indices.dtype.type(tap), indices)
     return y, indices
+
+
+@max_values.variant("reference", device="any")
+def max_values_reference(problem: Pool2dProblem, x: Array) -> Array:
+    return max_forward_reference(problem, x)[0]
 
 
 @max_input_gradient.variant("reference", device="any")

@@ -25,6 +25,23 @@ class MaxPool2d(Function):
         return apply(_MaxPlaces(self.problem, self.indices, pool2d.max_input_gradient), gradient)
 
 
+class MaxPool2dValues(Function):
+    """`MaxPool2d` for where no gradient is wanted: nobody looks for the places of the maxima.
+
+    Where a kernel of `max_forward` was asked for by name, and none of `max_values`, it is the one that runs.
+    """
+
+    differentiable = False
+
+    def __init__(self, problem: pool2d.Pool2dProblem) -> None:
+        self.problem = problem
+
+    def forward(self, x: Array) -> Array:
+        if pool2d.max_forward.asked_for() and not pool2d.max_values.asked_for():
+            return pool2d.max_forward(self.problem, x)[0]
+        return pool2d.max_values(self.problem, x)
+
+
 class _MaxPlaces(Function):
     """Gradients handed to the places of the maxima, or elements gathered from them: each other's derivatives."""
 

@@ -34,6 +34,7 @@ def test_max_pooling(shape: tuple[int, int, int, int], dtype: str, layout: str) 
         _, indices = pool2d.max_forward(problem, np.array(x, np.float64))
     gy = random(problem.output_shape, dtype, layout)
     assert_variant_matches_oracle(pool2d.max_forward, "rows", problem, (x,))
+    assert_variant_matches_oracle(pool2d.max_values, "rows", problem, (x,))
     assert_variant_matches_oracle(pool2d.max_input_gradient, "rows", problem, (gy, indices))
     assert_variant_matches_oracle(pool2d.max_gather, "rows", problem, (x, indices))
 

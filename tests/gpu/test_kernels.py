@@ -155,4 +155,5 @@ def test_pooling_of_16_bits(dtype: str, layout: str) -> None:
         _, indices = pool2d.max_forward(problem, on_host(x).astype(np.float64))
     rows = OnGpu("rows")
     assert_variant_matches_oracle(pool2d.max_forward, rows, problem, (x,))
+    assert_variant_matches_oracle(pool2d.max_values, rows, problem, (x,))
     assert_variant_matches_oracle(pool2d.max_input_gradient, rows, problem, (gy, indices))

@@ -11,8 +11,16 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claims.variants import LAYOUTS, assert_variant_matches_oracle, every_variant, lay_out, on_device_of
+from claims.variants import (
+    LAYOUTS,
+    assert_variant_matches_oracle,
+    device_for,
+    every_variant,
+    lay_out,
+    on_device_of,
+)
 from minigrad.kernels import pool2d
+from minigrad.kernels.arrays import on_host
 from minigrad.kernels.errors import KernelError, ShapeError
 from minigrad.kernels.registry import use_kernels
 
@@ -129,7 +137,7 @@ def assert_average_is(
         np.testing.assert_allclose(input_gradient(problem, gy), gx, atol=EXACT)
 
 
-@every_variant(pool2d.max_forward, pool2d.max_input_gradient, pool2d.max_gather)
+@every_variant(pool2d.max_forward, pool2d.max_values, pool2d.max_input_gradient, pool2d.max_gather)
 @given(
     shape=shapes,
     window=windows(),
@@ -158,10 +166,52 @@ def test_every_variant_of_max_pooling(
         return
     arguments: dict[str, tuple[np.ndarray, ...]] = {
         "max_pool2d_forward": (lay_out(x, layout),),
+        "max_pool2d_values": (lay_out(x, layout),),
         "max_pool2d_input_gradient": (lay_out(random(seed, y.shape, dtype), layout), lay_out(indices, layout)),
         "max_pool2d_gather": (lay_out(random(seed, shape, dtype), layout), lay_out(indices, layout)),
     }
     assert_variant_matches_oracle(operation, variant, problem, arguments[operation.name])
+
+
+@every_variant(pool2d.max_forward, pool2d.max_values)
+@given(
+    shape=shapes,
+    window=windows(),
+    layout=st.sampled_from(LAYOUTS),
+    dtype=DTYPES,
+    seed=st.integers(0, 999),
+)
+def test_every_variant_of_max_pooling_chooses_the_same_bits(
+    operation: Any,
+    variant: str,
+    shape: tuple[int, ...],
+    window: dict[str, Any],
+    layout: str,
+    dtype: str,
+    seed: int,
+) -> None:
+    """Among equal zeros the first one's sign, among NaN the last one's, with and without the places."""
+    problem = problem_or_none(shape, **window, dtype=dtype)
+    if problem is None or operation.variants[variant].obstacle(problem, device_for(operation, variant)):
+        return
+    elements = np.array([-1.0, -0.0, 0.0, -np.inf, np.nan, -np.nan], dtype)
+    x = np.random.default_rng(seed).choice(elements, shape, p=[0.3, 0.25, 0.25, 0.1, 0.05, 0.05])
+    with use_kernels(pool2d="reference"):
+        expected, _ = pool2d.max_forward(problem, x)
+    y = values_of(operation, variant, problem, lay_out(x, layout))
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(bits(y), bits(expected))
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array).view(f"u{array.itemsize}")
+
+
+def values_of(operation: Any, variant: str, problem: pool2d.Pool2dProblem, x: np.ndarray) -> np.ndarray:
+    """y of a variant of an operation that gives it alone, or with the places."""
+    with use_kernels(**{operation.name: variant}):
+        given = operation(problem, *on_device_of(operation, variant, (x,)))
+    return np.array(on_host(given if operation is pool2d.max_values else given[0]))
 
 
 @every_variant(pool2d.average_forward, pool2d.average_input_gradient)
@@ -217,12 +267,15 @@ def test_nan_and_minus_infinity_are_values_like_others(
     problem = pool2d.Pool2dProblem(x.shape, kernel, (2, 1), (1, 1), ceil_mode=True, dtype="float64")
     y, places = F.max_pool2d(torch.tensor(x), kernel, (2, 1), (1, 1), ceil_mode=True, return_indices=True)
     with use_kernels(pool2d=variant):
-        ours, indices = operation(problem, *on_device_of(operation, variant, (x,)))
+        arguments = on_device_of(operation, variant, (x,))
+        ours, indices = operation(problem, *arguments)
+        values = pool2d.max_values(problem, *arguments)
     np.testing.assert_array_equal(ours, y)
+    np.testing.assert_array_equal(values, y)
     np.testing.assert_array_equal(absolute(problem, indices), places)
 
 
-@every_variant(pool2d.max_forward)
+@every_variant(pool2d.max_forward, pool2d.max_values)
 def test_a_window_too_large_for_one_byte_has_wider_indices(operation: Any, variant: str) -> None:
     problem = pool2d.Pool2dProblem((1, 3, 20, 21), (17, 18), (1, 1))
     assert problem.index_dtype == "uint16"

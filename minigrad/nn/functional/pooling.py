@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ...autograd import apply
+from ...autograd import apply, records
 from ...kernels import pool2d
 from ...kernels.arrays import dtype_name
 from ...kernels.errors import ShapeError
@@ -25,6 +25,8 @@ def max_pool2d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The largest element of each window. Ties: the first one gets the gradient. NaN is the largest of all.
+
+    Where no gradient is wanted, nothing but the values is looked for.
 
     Args:
         input: (N, C, H, W).
@@ -48,7 +50,7 @@ def max_pool2d(
             ceil_mode,
             dtype=dtype_name(x.dtype),
         )
-        return apply(pool.MaxPool2d(problem), x)
+        return apply(pool.MaxPool2d(problem) if records(x) else pool.MaxPool2dValues(problem), x)
 
     return on_batch(input, run, "max_pool2d")
 

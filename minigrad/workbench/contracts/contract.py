@@ -109,13 +109,13 @@ def arrays_in(arguments: Any) -> list[Any]:
     return [arguments] if hasattr(arguments, "nbytes") and hasattr(arguments, "strides") else []
 
 
-def run_by(kind: type[Function], *, for_input_gradient: bool = False) -> Traced:
-    """The problem of each Function of a kind; or only where the gradient of its first input is asked for."""
+def run_by(*kinds: type[Function], for_input_gradient: bool = False) -> Traced:
+    """The problem of each Function of some kinds; or only where the gradient of its first input is asked for."""
 
     def traced(function: Any, inputs: Sequence[Any]) -> Sequence[Any]:
         asked = not for_input_gradient or (isinstance(inputs[0], Tensor) and inputs[0].requires_grad)
         found: Any = function
-        return [found.problem] if isinstance(function, kind) and asked else []
+        return [found.problem] if isinstance(function, kinds) and asked else []
 
     return traced
 

@@ -13,7 +13,7 @@ from hypothesis.strategies import DrawFn, booleans, builds, composite
 from minigrad.kernels import pool2d
 from minigrad.kernels.pool2d import AdaptiveAveragePool2dProblem, Pool2dProblem
 from minigrad.kernels.registry import Operation
-from minigrad.ops.pool import AveragePool2d, MaxPool2d
+from minigrad.ops.pool import AveragePool2d, MaxPool2d, MaxPool2dValues
 
 from .contract import (
     Arguments,
@@ -91,6 +91,11 @@ def _torch_max(torch: Any, p: Pool2dProblem, a: Arguments) -> Call:
     return lambda: torch.nn.functional.max_pool2d_with_indices(a["x"], *window)
 
 
+def _torch_max_values(torch: Any, p: Pool2dProblem, a: Arguments) -> Call:
+    window = p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode
+    return lambda: torch.nn.functional.max_pool2d(a["x"], *window)
+
+
 def _torch_max_gradient(torch: Any, p: Pool2dProblem, a: Arguments) -> Call:
     x = torch.randn(p.shape, dtype=torch.float32).to(a["gy"]).contiguous(memory_format=torch.channels_last)
     window = p.kernel_size, p.stride, p.padding, p.dilation, p.ceil_mode
@@ -150,6 +155,15 @@ CONTRACTS = (
         work=_window_work,
         traced=run_by(MaxPool2d),
         torch=_torch_max,
+    ),
+    _max(
+        pool2d.max_values,
+        inputs="x",
+        draw=draw_input,
+        outputs=like_output("y"),
+        work=_window_work,
+        traced=run_by(MaxPool2d, MaxPool2dValues),  # evaluation has the problems of training
+        torch=_torch_max_values,
     ),
     _max(
         pool2d.max_input_gradient,

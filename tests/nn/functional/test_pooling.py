@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 import minigrad.nn.functional as F
 from claims.ops import assert_error, assert_same_as_torch, drawn, layouts, seeds
+from claims.variants import operations_of
 
 
 def pairs(low, high):
@@ -129,6 +130,48 @@ def test_a_window_of_padding_alone_has_no_maximum_and_no_gradient():
 def test_not_a_number_is_the_largest():
     x = mg.tensor([[[[1.0, np.nan], [3.0, 2.0]]]])
     assert np.isnan(F.max_pool2d(x, 2).item())
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The pooling operations that kernels are asked for, in order."""
+    names = []
+    for operation in operations_of("pool2d"):
+
+        def noted(problem, device, select=operation.select, name=operation.name):
+            names.append(name)
+            return select(problem, device)
+
+        monkeypatch.setattr(operation, "select", noted)
+    return names
+
+
+def test_the_places_of_the_maxima_are_looked_for_under_the_tape_alone(asked):
+    x = mg.tensor(drawn((2, 3, 7, 6)), requires_grad=True)
+    recorded = F.max_pool2d(x, 3, 2, 1)
+    assert asked == ["max_pool2d_forward"]
+    with mg.no_grad():
+        alone = F.max_pool2d(x, 3, 2, 1)
+    constant = F.max_pool2d(x.detach(), 3, 2, 1)
+    assert asked[1:] == ["max_pool2d_values", "max_pool2d_values"]
+    for y in (alone, constant):
+        assert not y.requires_grad
+        np.testing.assert_array_equal(y.numpy(), recorded.detach().numpy())
+
+
+@pytest.mark.parametrize(
+    ("choice", "runs"),
+    [
+        ({"max_pool2d_forward": "reference"}, "max_pool2d_forward"),
+        ({"max_pool2d_values": "reference"}, "max_pool2d_values"),
+        ({"pool2d": "reference"}, "max_pool2d_values"),
+        ({"pool2d": "auto"}, "max_pool2d_values"),
+    ],
+)
+def test_a_kernel_of_max_pooling_that_was_asked_for_runs_without_the_tape_too(asked, choice, runs):
+    with mg.use_kernels(**choice):
+        F.max_pool2d(mg.tensor(drawn((2, 3, 7, 6))), 3, 2, 1)
+    assert asked == [runs]
 
 
 X = mg.zeros((2, 3, 5, 6))
