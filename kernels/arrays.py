@@ -86,8 +86,11 @@ def is_channels_last(array: Array) -> bool:
     """Whether the pixels of (N, C, H, W) `array` are rows of adjacent channels at one fixed distance.
 
     True for a whole channels-last array and for a channel slice of a larger one; such an array is
-    described completely by its first element and the distance between two pixels.
+    described completely by its first element and the distance between two pixels. An array without elements
+    lies in every way.
     """
+    if array.size == 0:
+        return True
     n, c, h, w = array.shape
     size = array.itemsize
     stride_n, stride_c, stride_h, stride_w = array.strides

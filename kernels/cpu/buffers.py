@@ -14,7 +14,7 @@ import math
 import weakref
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from operator import itemgetter
 
@@ -30,21 +30,27 @@ LARGEST_WASTE = 1.25  # a block may be this much larger than what was asked for
 
 
 class BlockPool:
-    """Free blocks sorted by size. Best fit, and a new block where none fits well."""
+    """Free blocks sorted by size. Best fit, and a new block where none fits well.
+
+    A block is in or out by one change of one list, so that neither another thread nor an interruption in between
+    finds a pool that contradicts itself.
+    """
 
     smallest = SMALLEST_POOLED
 
     def __init__(self) -> None:
-        self._sizes: list[int] = []
-        self._blocks: list[np.ndarray] = []
+        self._free: list[tuple[int, int, np.ndarray]] = []  # size, identity, block
         self.bytes_held = 0
 
     def take(self, size: int) -> np.ndarray:
         """A block of at least `size` bytes."""
-        position = bisect_left(self._sizes, size)
-        if position < len(self._sizes) and self._sizes[position] <= size * LARGEST_WASTE:
-            self._sizes.pop(position)
-            return self._blocks.pop(position)
+        position = bisect_left(self._free, (size,))
+        if position < len(self._free) and self._free[position][0] <= size * LARGEST_WASTE:
+            with suppress(IndexError):  # another thread may have been quicker
+                block = self._free.pop(position)[2]
+                if block.nbytes >= size:
+                    return block
+                self.give(block)
         return self._new(size)
 
     def _new(self, size: int) -> np.ndarray:
@@ -55,19 +61,16 @@ class BlockPool:
 
     def give(self, block: np.ndarray) -> None:
         """Put a block back."""
-        position = bisect_left(self._sizes, block.nbytes)
-        self._sizes.insert(position, block.nbytes)
-        self._blocks.insert(position, block)
+        insort(self._free, (block.nbytes, id(block), block))
 
     def free_blocks(self) -> tuple[np.ndarray, ...]:
         """The blocks that are not in use, for who wants them to hold something (the workbench: NaN)."""
-        return tuple(self._blocks)
+        return tuple(block for _, _, block in self._free)
 
     def clear(self) -> None:
         """Return the free blocks to the operating system."""
-        self.bytes_held -= sum(self._sizes)
-        self._sizes.clear()
-        self._blocks.clear()
+        free, self._free = self._free, []
+        self.bytes_held -= sum(size for size, _, _ in free)
 
 
 class PrivatePool(BlockPool):

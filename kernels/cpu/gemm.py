@@ -63,7 +63,8 @@ def gemm(  # type: ignore[no-untyped-def]
     scalars = np.empty(2, a.dtype)
     scalars[0] = 1.0
     scalars[1] = 1.0 if accumulate else 0.0
-    if m == 1 and (not a_transposed or a_row == 1):  # a product of matrices would copy all of B first
+    # A product of matrices would copy all of B first; but that with a vector leaves C as it is where k = 0.
+    if m == 1 and k > 0 and (not a_transposed or a_row == 1):
         _blas_gemv(
             _kind(a),
             _TRANSPOSE if b_transposed else _NO_TRANSPOSE,

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from claims.variants import LAYOUTS, lay_out
 from minigrad.kernels.arrays import is_channels_last
 from minigrad.kernels.cpu import buffers
-from minigrad.kernels.cpu.buffers import channels_last, empty, empty_channels_last, pixel_rows
+from minigrad.kernels.cpu.buffers import BlockPool, channels_last, empty, empty_channels_last, pixel_rows
 from minigrad.kernels.cpu.jit import get_num_threads, set_num_threads
 from minigrad.kernels.cpu.tasks import task_kernel
 
@@ -63,6 +64,27 @@ def test_a_block_serves_only_requests_that_nearly_fill_it() -> None:
     first = address(empty((LARGE * 10,), np.uint8))
     assert address(empty((LARGE,), np.uint8)) != first
     assert address(empty((LARGE * 9,), np.uint8)) == first
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["nothing else", "a smaller block"])
+def test_a_block_that_another_thread_takes_first_is_not_handed_out_again(left: int) -> None:
+    taken = []
+
+    class Raced(list):
+        def pop(self, position: int) -> Any:
+            taken.append(super().pop(position))
+            return super().pop(position - left)
+
+    pool = BlockPool()
+    blocks = [pool.take(size) for size in (100_000, 200_000)[1 - left :]]
+    for block in blocks:
+        pool.give(block)
+    pool._free = Raced(pool._free)
+    block = pool.take(200_000)
+    assert block.nbytes >= 200_000
+    assert block is not taken[0][2]
+    pool._free = list(pool._free)
+    assert len(pool.free_blocks()) == left
 
 
 def test_what_is_held_is_counted_and_can_be_returned() -> None:

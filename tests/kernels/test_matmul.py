@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claims.variants import assert_variant_matches_oracle, emulated, every_variant, without_compiler
+from minigrad.kernels.cpu.gemm import gemm
 from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import ShapeError
 from minigrad.kernels.matmul import MatmulProblem, cuda, matmul
@@ -152,3 +153,12 @@ def test_shapes_that_do_not_fit_are_refused(left: tuple[int, ...], right: tuple[
 )
 def test_what_is_chosen_for_each_type(dtype: str, device: str, chosen: str) -> None:
     assert matmul.select(MatmulProblem((2, 3), (3, 4), dtype), device).name == chosen
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_sum_of_no_products_is_zero(rows: int, dtype: str) -> None:
+    """Also where a part of a larger product has none; the memory it goes to holds anything."""
+    nothing, c = np.empty(0, dtype), np.full(rows * 3, np.nan, dtype)
+    gemm(rows, 3, 0, nothing, 0, 1, False, nothing, 0, 3, False, False, c, 0, 3)
+    np.testing.assert_array_equal(c, 0)

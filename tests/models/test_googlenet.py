@@ -98,6 +98,12 @@ def test_the_smallest_image_is_the_one_that_the_pools_allow(model: models.GoogLe
         del model.minimum_size
 
 
+@pytest.mark.parametrize("model", [GOOGLENET, PAPER], ids=["googlenet", "googlenet-paper"])
+def test_no_images_give_no_logits(model: models.GoogLeNet) -> None:
+    with mg.no_grad():
+        assert model.eval()(mg.zeros((0, 3, 64, 64))).shape == (0, 10)
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 64, 64), (2, 4, 64, 64), (3, 64, 64), (64, 64), (2, 64, 64, 3)])
 def test_images_must_have_three_channels_and_a_batch(shape: tuple[int, ...]) -> None:
     with pytest.raises(mg.ShapeError, match=r"images must be \(N, 3, H, W\)"):
