@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch  # before minigrad, whose choice of how threads wait shall not be P
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.data.digits import digits
+from minigrad.data.loader import Batch, Loader
 from minigrad.models import GoogLeNet, loss
 from minigrad.train.captured_step import CapturedStep
 
@@ -27,23 +30,38 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done: "training" or "inference" with `batch` images of `size` x `size`."""
+    """What is to be done: "training" or "inference" with `batch` images of `size` x `size`.
+
+    With `digits` they are drawn, resized and augmented as `minigrad train` has them, in the time that is measured;
+    otherwise they are random and always the same.
+    """
 
     kind: str
     batch: int
     size: int = 224
     classes: int = 1000
-    name: str = ""
+    digits: bool = False
 
     @property
     def label(self) -> str:
-        return self.name or f"{self.kind}, batch {self.batch}"
+        return f"{self.kind}, digits" if self.digits else f"{self.kind}, batch {self.batch}"
 
 
 def images_and_labels(job: Job) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     images = generator.standard_normal((job.batch, job.size, job.size, 3), dtype=np.float32).transpose(0, 3, 1, 2)
     return images, generator.integers(0, job.classes, job.batch)
+
+
+def batches_of(job: Job) -> Callable[[], Batch]:
+    """What gives a step its images (N, 3, H, W), lying channels-last, and labels (N,)."""
+    if not job.digits:
+        batch = images_and_labels(job)
+        return lambda: batch
+    loader = Loader(digits(job.size), training=True, batch_size=job.batch, threads=0)
+    batches = chain.from_iterable(map(loader.epoch, count()))
+    whole = (batch for batch in batches if len(batch[0]) == job.batch)
+    return lambda: next(whole)
 
 
 def our_model(classes: int = 1000) -> nn.Module:
@@ -61,9 +79,9 @@ def step_of(name: str, job: Job) -> Step:
 
 def our_steps(model: nn.Module, job: Job, captured: bool = True) -> Step:
     """`captured`, as the commands of minigrad do it; or operation by operation."""
-    images, labels = images_and_labels(job)
-    x, target = mg.asarray(images), mg.asarray(labels)
+    draw = batches_of(job)
     if job.kind == "inference":
+        x = mg.asarray(draw()[0])
         model.eval()
         run = nn.Captured(model, frozen=True) if captured else model
 
@@ -76,11 +94,12 @@ def our_steps(model: nn.Module, job: Job, captured: bool = True) -> Step:
     model.train()
     if captured:
         step = CapturedStep(model, loss, optimizer)
-        return lambda: step(images, labels).loss
+        return lambda: step(*draw()).loss
 
     def train() -> Any:
+        images, labels = draw()
         optimizer.zero_grad()
-        loss(model(x), target).backward()
+        loss(model(mg.asarray(images)), mg.asarray(labels)).backward()
         optimizer.step()
 
     return train
@@ -93,11 +112,10 @@ def torch_steps(name: str, weights: dict[str, np.ndarray], job: Job) -> Step:
     model = TorchGoogLeNet(num_classes=job.classes)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in weights.items()})
     model = model.to(memory_format=layout)
-    images, labels = images_and_labels(job)
-    x = torch.from_numpy(np.ascontiguousarray(images)).to(memory_format=layout)
-    target = torch.from_numpy(labels)
+    draw = batches_of(job)
     run = torch.compile(model) if name == COMPILED else model
     if job.kind == "inference":
+        x = torch.from_numpy(draw()[0]).to(memory_format=layout)
         model.eval()
 
         def infer() -> Any:
@@ -109,8 +127,10 @@ def torch_steps(name: str, weights: dict[str, np.ndarray], job: Job) -> Step:
     model.train()
 
     def train() -> Any:
+        images, labels = draw()
+        x = torch.from_numpy(images).contiguous(memory_format=layout)
         optimizer.zero_grad()
-        torch_loss(run(x), target).backward()
+        torch_loss(run(x), torch.from_numpy(labels)).backward()
         optimizer.step()
 
     return train
