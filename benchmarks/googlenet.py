@@ -4,8 +4,8 @@
 
 Jobs: a training step (forward with auxiliary losses, backward, SGD with momentum) with a batch and with four times
 as many images, inference with the batch and with one image, and a training step of `minigrad train`'s defaults, 32
-digits of 64x64, with its loader. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured; the
-same operation by operation; PyTorch eager with NCHW and with channels-last tensors; and torch.compile, channels
+digits of 64x64, with its loader. Contenders: minigrad as `minigrad train` and `minigrad eval` run it, captured;
+the same operation by operation; PyTorch eager with NCHW and channels-last tensors; and torch.compile, channels
 last, with the batch and with one image. All have the same weights and number of threads, and before anything is
 timed their outputs are compared. Peak memory is that of a process of its own for each contender but the compiled
 one, which takes three training steps. Then, beside PyTorch channels last: inference with 1 to 128 images, and
