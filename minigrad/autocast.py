@@ -111,6 +111,11 @@ def for_products(x: Operand) -> Operand:
     return apply(Cast(dtype, known), x)  # type: ignore[return-value]
 
 
+def present_dtype() -> np.dtype | None:
+    """What the innermost `autocast` block computes products in; None outside of any, and where it is off."""
+    return _products.get()
+
+
 def dtype_in_products(x: Tensor) -> np.dtype:
     """The dtype that `for_products` gives `x`."""
     dtype = _products.get()

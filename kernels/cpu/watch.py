@@ -12,6 +12,7 @@ from .recording import paused
 from .rows import span
 from .tasks import MOST_TASKS, address_of, task_kernel
 
+WORD = 4  # bytes
 CHUNK = 1 << 14  # words
 CHUNKS_PER_TASK = 3  # some 20 microseconds: about what waking another thread costs
 
@@ -27,8 +28,7 @@ class Watch:
     """The numbers in `arrays` as they are now, by their fingerprints.
 
     Args:
-        arrays: of whole 32-bit words; the watch keeps them alive. Those that are not contiguous are copied to be
-            read.
+        arrays: the watch keeps them alive. Those that are not contiguous are copied to be read.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]) -> None:
@@ -42,12 +42,13 @@ class Watch:
         if chunks is None:
             arrays = [np.ascontiguousarray(array) for array in arrays]
             chunks = _chunks(arrays)
+        ends = b"".join(_end(array) for array in arrays if array.nbytes % WORD)
         found = np.empty(len(chunks), np.uint64)
         if len(found):
             with paused():  # whoever records work does not want this done again with it
                 tasks = max(1, min(MOST_TASKS, len(found) // CHUNKS_PER_TASK))
                 _fingerprints(tasks, np.empty(0, np.uint32), chunks, FACTORS, found)
-        return found.tobytes()
+        return found.tobytes() + ends
 
     def sees_change(self) -> bool:
         """Whether a number is another one than when this watch was made."""
@@ -57,8 +58,13 @@ class Watch:
 def _chunks(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Address and length in words of each chunk."""
     places = [
-        (address_of(array) + 4 * start, min(CHUNK, array.nbytes // 4 - start))
+        (address_of(array) + WORD * start, min(CHUNK, array.nbytes // WORD - start))
         for array in arrays
-        for start in range(0, array.nbytes // 4, CHUNK)
+        for start in range(0, array.nbytes // WORD, CHUNK)
     ]
     return np.array(places, np.int64).reshape(-1, 2)
+
+
+def _end(array: np.ndarray) -> bytes:
+    """The bytes behind the last whole word."""
+    return array.reshape(-1).view(np.uint8)[array.nbytes // WORD * WORD :].tobytes()

@@ -13,18 +13,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..autocast import present_dtype
 from ..autograd import active_hooks, no_grad
 from ..kernels.arrays import is_channels_last
 from ..kernels.cpu.buffers import PrivatePool, allocating_from, empty, empty_channels_last
+from ..kernels.cpu.jit import get_num_threads
 from ..kernels.cpu.plan import Plan
-from ..kernels.cpu.recording import Recording
+from ..kernels.cpu.recording import Recording, recording
 from ..kernels.cpu.watch import Watch
 from ..kernels.errors import MinigradError
 from ..tensor import Tensor
 from .functional.arguments import four
 from .module import Module, has_hooks, noting_calls
 
-MOST_SHAPES = 4  # of input that plans are kept for; each has memory of its own
+MOST_SHAPES = 4  # and other kinds of input that plans are kept for; each has memory of its own
 
 
 def is_of_known_parts(model: Module) -> bool:
@@ -59,7 +61,9 @@ class Captured:
     New values of parameters and buffers count from the next call on. A model that is changed in another way (its
     layers, their hooks, the choice of kernels) needs a new `Captured`. On other devices, and where something in
     the model cannot be recorded (see `trouble`), each call asks the model. What a module computes with raw arrays
-    (`x.data`) is not seen, and not done again.
+    (`x.data`) is not seen, and not done again. Where a model that is being recorded calls this one, it becomes a
+    part of that recording. Several threads may call at once: a plan serves one at a time, and the others ask the
+    model.
 
     Args:
         model: maps a Tensor to a Tensor, or to a tuple of Tensors.
@@ -85,9 +89,9 @@ class Captured:
         if self.model.training:
             raise MinigradError("a captured model is one in evaluation mode: call eval() on it first")
         with no_grad():
-            if self.trouble or x.device != "cpu" or active_hooks:
+            if self.trouble or x.device != "cpu" or active_hooks or recording() is not None:
                 return self.model(x)
-            key = x.shape, x.dtype.name
+            key = x.shape, x.dtype.name, _lies_in_rows(x), present_dtype(), get_num_threads()
             asked_before = key in self._evaluations
             evaluation = self._evaluations.pop(key, None)
             if evaluation is None or not evaluation.holds():
@@ -98,13 +102,14 @@ class Captured:
             else:
                 np.copyto(evaluation.input, x.data)
                 evaluation.plan.launch()
-            self._keep(key, evaluation)
-            return _copied(evaluation.outputs) if evaluation else self.model(x)
+            outputs = _copied(evaluation.outputs) if evaluation else self.model(x)
+            self._keep(key, evaluation)  # not before: another thread may launch it at once
+            return outputs
 
     def _keep(self, key: Any, evaluation: _Evaluation | None) -> None:
         self._evaluations[key] = evaluation
-        if len(self._evaluations) > MOST_SHAPES:
-            del self._evaluations[next(iter(self._evaluations))]
+        for oldest in list(self._evaluations)[:-MOST_SHAPES]:
+            self._evaluations.pop(oldest, None)  # unless another thread has done it
 
     def _record(self, x: Tensor) -> _Evaluation | None:
         """Ask the model about x, and keep what it asks for; None if that cannot be repeated."""
@@ -113,15 +118,14 @@ class Captured:
             return None
         pool = PrivatePool()
         with allocating_from(pool):
-            rows = x.ndim == 4 and is_channels_last(x.data)
-            memory = empty_channels_last(four(x), x.dtype) if rows else empty(x.shape, x.dtype)
+            memory = empty_channels_last(four(x), x.dtype) if _lies_in_rows(x) else empty(x.shape, x.dtype)
             np.copyto(memory, x.data)
-            with Recording(pool) as recording, noting_calls() as called:
+            with Recording(pool) as recorded, noting_calls() as called:
                 outputs = self.model(Tensor(memory))
-        if recording.trouble:
-            self.trouble = recording.trouble
+        if recorded.trouble:
+            self.trouble = recorded.trouble
             return None
-        plan = Plan(recording)
+        plan = Plan(recorded)
         if self.frozen:
             return _Evaluation(plan, memory, outputs, [], None)
         state = [(tensor, tensor.data) for tensor in self._read_by(called)]
@@ -132,16 +136,24 @@ class Captured:
 
         A module of minigrad's own reads what it owns and what its parts own, if it calls none of them, as where a
         normalisation is folded into a convolution. The auxiliary heads, half of GoogLeNet, are not looked at.
+        One of somebody else may call what is no part of it, such as the model of another `Captured`.
         """
-        if not is_of_known_parts(self.model):
-            return [*self.model.parameters(), *self.model.buffers()]
         found: list[Tensor] = []
+        if not is_of_known_parts(self.model):
+            for module in (self.model, *called.difference(self.model.modules())):
+                found += [*module.parameters(), *module.buffers()]
+            return list(dict.fromkeys(found))
         for module in self.model.modules():
             if module in called:
                 whole = called.isdisjoint(module.children())
                 owned = (*module.parameters(), *module.buffers()) if whole else vars(module).values()
                 found += [tensor for tensor in owned if isinstance(tensor, Tensor)]
         return list(dict.fromkeys(found))
+
+
+def _lies_in_rows(x: Tensor) -> bool:
+    """Whether x is recorded channels-last: how an array lies decides in which order it is summed up."""
+    return x.ndim == 4 and is_channels_last(x.data)
 
 
 def _copied(outputs: Any) -> Any:

@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from minigrad.device import library
 from minigrad.kernels.arrays import Array
+from minigrad.kernels.cpu.jit import get_num_threads
 from minigrad.kernels.cpu.plan import Plan, PlanStream
-from minigrad.kernels.cuda.graph import Graph, GraphStream
+from minigrad.kernels.cuda.graph import Graph, GraphStream, lasting_memory
 from minigrad.kernels.errors import MinigradError
 from minigrad.nn import Module
 from minigrad.nn.functional.losses import require_labels
@@ -36,6 +38,8 @@ from .staging import Copies, Values, copies
 
 Stream = GraphStream | PlanStream
 Objective = Callable[[Any, Tensor], Tensor]
+
+MOST_BATCHES = 4  # that memory and graphs are kept for: shapes, each with the settings of the step
 
 
 class Outcome:
@@ -90,6 +94,12 @@ class _Batch:
 class CapturedStep:
     """The training steps of a model on one device.
 
+    Learning rates, the seeds of random numbers and the options of the optimiser's groups count from the next step
+    on, and so do the number of threads, `model.training` and which parameters require a gradient; each of them but
+    the learning rates makes a graph of its own. All else that the step does is as it was when its graph was
+    captured: the modes of single modules, what they were made with (such as the p of a dropout), hooks, the
+    objective, the optimiser's groups, the choice of kernels, `autocast`. After a change there, make a new one.
+
     Args:
         model: maps images to logits, or to a tuple that begins with them; in training mode while steps are made.
         objective: the loss of the model's outputs and labels.
@@ -127,10 +137,9 @@ class CapturedStep:
         self._generators = [
             (generator, xp.zeros((), np.uint64)) for generator in generators if isinstance(generator, Generator)
         ]
-        self._seeds = self._present_seeds()
         self._tensors = list(dict.fromkeys([*optimizer.parameters(), *model.parameters(), *model.buffers()]))
         self._memory = self._present_memory()
-        self._batches: dict[Any, _Batch] = {}
+        self._batches: dict[Any, _Batch] = {}  # the one that was used last at the end
         self._classes: int | None = None
 
     def __call__(self, images: np.ndarray, labels: np.ndarray) -> Outcome:
@@ -145,7 +154,7 @@ class CapturedStep:
         return self._run(images, labels, upload=True)
 
     def _run(self, images: np.ndarray, labels: np.ndarray, upload: bool) -> Outcome:
-        if any(now is not then for now, then in zip(self._present_memory(), self._memory, strict=True)):
+        if any(now is not then for now, then in zip_longest(self._present_memory(), self._memory)):
             raise MinigradError(
                 "arrays of the model or the optimiser were replaced by others (by Module.to, a load_state_dict or "
                 "an assignment to data), and a captured step works on those that it was made for: make a new one"
@@ -154,7 +163,7 @@ class CapturedStep:
             images = images.transpose(0, 2, 3, 1)
         with self.stream, self.stream.own_memory():
             batch = self._batch(images, labels)
-            if upload:
+            if upload or batch.results is None:
                 batch.upload(images, labels)
             self.control.write_rates()
             for generator, place in self._generators:
@@ -178,7 +187,7 @@ class CapturedStep:
 
     def repeat(self, images: np.ndarray, labels: np.ndarray) -> Outcome:
         """As a call, on what was uploaded last where there is something: for measuring the step alone."""
-        return self._run(images, labels, upload=not self._batches)
+        return self._run(images, labels, upload=False)
 
     def settle(self) -> None:
         """Tell optimiser, loss scale and average how far they have come; waits for the device."""
@@ -187,20 +196,32 @@ class CapturedStep:
             self.loss_scale.factor, self.loss_scale.steps = scale, good_steps
 
     def _batch(self, images: np.ndarray, labels: np.ndarray) -> _Batch:
-        if self._present_seeds() != self._seeds:  # they are a part of the graphs
-            self._seeds = self._present_seeds()
-            self._batches.clear()
-        key = images.shape, images.dtype, labels.shape, labels.dtype
-        if key not in self._batches:
-            self._batches[key] = _Batch(self.stream, images, labels)
-        return self._batches[key]
+        key = images.shape, images.dtype, labels.shape, labels.dtype, self._settings()
+        batch = self._batches.pop(key, None)
+        if batch is None:
+            if len(self._batches) == MOST_BATCHES:
+                self.stream.synchronize()  # what goes may be in use
+                del self._batches[next(iter(self._batches))]
+            with lasting_memory(self.stream.xp):
+                self.optimizer.make_state()  # options that have changed may need more
+            self._memory = self._present_memory()
+            batch = _Batch(self.stream, images, labels)
+        self._batches[key] = batch
+        return batch
+
+    def _settings(self) -> tuple[object, ...]:
+        """What is a part of the graphs, and is looked at before each step because it may change between them."""
+        return (
+            get_num_threads(),
+            self.model.training,
+            *(generator.seed for generator, _ in self._generators),
+            *(tensor.requires_grad for tensor in self._tensors),
+            *(self.optimizer.problem(group, "float32") for group in self.optimizer.param_groups),
+        )
 
     def _present_memory(self) -> list[Array]:
         """All arrays that outlive a step."""
         return [*(tensor.data for tensor in self._tensors), *self.optimizer.kept_arrays()]
-
-    def _present_seeds(self) -> list[int]:
-        return [generator.seed for generator, _ in self._generators]
 
     def _step(self, batch: _Batch) -> tuple[Array, Array]:
         """The step, launch by launch; gives where logits and loss will lie."""

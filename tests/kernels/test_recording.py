@@ -141,3 +141,16 @@ def test_a_watch_sees_a_change_of_any_element(position: int) -> None:
     assert not watch.sees_change()
     arrays[1][...] = 2
     assert watch.sees_change()
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.float16])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
+def test_a_watch_sees_what_lies_behind_the_last_whole_word(dtype: type, count: int) -> None:
+    for array in (np.zeros(count, dtype), np.zeros(2 * count, dtype)[::2]):
+        watch = Watch([np.ones(3, np.float32), array])
+        assert not watch.sees_change()
+        for position in range(count):
+            array[position] = 1
+            assert watch.sees_change()
+            array[position] = 0
+            assert not watch.sees_change()

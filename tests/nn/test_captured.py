@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+import minigrad.nn.captured as captured_module
 from minigrad import nn
 from minigrad.autograd import Function
 from minigrad.kernels.errors import MinigradError
@@ -111,6 +112,76 @@ def test_so_do_new_arrays() -> None:
     for _ in range(3):
         x = images(2, 16).astype(np.float64)
         assert_same_bits(captured, x)
+
+
+class Calling(nn.Module):
+    """A head on what `body` gives, which is no part of it."""
+
+    def __init__(self, body: Callable[[mg.Tensor], mg.Tensor]) -> None:
+        self._body = (body,)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        return self.head(self._body[0](x))
+
+
+@pytest.mark.parametrize("calls_before", [0, 1, 3])
+def test_one_inside_of_another_is_a_part_of_it(calls_before: int) -> None:
+    inner = nn.Captured(small().eval())
+    for _ in range(calls_before):
+        inner(images(2, 16))
+    alone, outer = Calling(inner.model), nn.Captured(Calling(inner).eval())
+    alone.head = outer.model.head
+    for _ in range(2):
+        for _ in range(3):
+            x = images(2, 16)
+            np.testing.assert_array_equal(outer(x).numpy(), of(alone, x))
+        inner.model.state_dict()["0.weight"].numpy()[...] *= 1.5
+    assert not outer.trouble and not inner.trouble
+
+
+def test_a_call_in_the_middle_of_another_asks_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another thread would make it, at any place between the start of the plan and the end of the copy."""
+    captured = nn.Captured(small().eval())
+    for _ in range(3):
+        captured(images(2, 16))
+    x, other = images(2, 16), images(2, 16)
+    between: list[np.ndarray] = []
+
+    def call_and_copy(outputs: Any) -> Any:
+        monkeypatch.undo()
+        between.append(captured(other).numpy())
+        return copied(outputs)
+
+    copied = captured_module._copied
+    monkeypatch.setattr(captured_module, "_copied", call_and_copy)
+    assert_same_bits(captured, x)
+    np.testing.assert_array_equal(between, [of(captured.model, other)])
+
+
+class Mean(nn.Module):
+    def forward(self, x: mg.Tensor) -> mg.Tensor:
+        return x.sum((2, 3))
+
+
+def test_how_the_images_lie_counts() -> None:
+    captured = nn.Captured(Mean().eval())
+    for _ in range(3):
+        x = generator.standard_normal((2, 8, 40, 40), dtype=np.float32)
+        assert_same_bits(captured, mg.asarray(x))
+        assert_same_bits(captured, mg.asarray(x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)))
+
+
+def test_so_does_what_products_are_computed_in() -> None:
+    captured = nn.Captured(small().eval())
+    for _ in range(3):
+        x = images(2, 16)
+        assert_same_bits(captured, x)
+        for dtype in ("bfloat16", "float16"):
+            with mg.autocast(dtype):
+                assert captured(x).dtype == captured.model(x).dtype
+                assert_same_bits(captured, x)
+    assert not captured.trouble
 
 
 def test_a_tuple_of_results_is_one_of_captured_results() -> None:

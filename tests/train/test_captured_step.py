@@ -20,6 +20,7 @@ from minigrad.kernels.cuda import launch
 from minigrad.kernels.errors import MinigradError, ShapeError
 from minigrad.nn import functional as F
 from minigrad.random import default_generator
+from minigrad.train import captured_step
 from minigrad.train.captured_step import CapturedStep
 from minigrad.train.evaluation import main_logits, to_numpy
 from minigrad.train.loss_scaling import LossScale
@@ -289,6 +290,64 @@ def test_a_new_seed_is_a_new_stream(device: str) -> None:
     np.testing.assert_array_equal(first[0], first[2])
     assert not np.array_equal(logits(2), first[0])
     np.testing.assert_array_equal(logits(1), first[0])
+
+
+def test_what_changes_between_steps_counts(device: str) -> None:
+    """Each change after a step that was launched as a graph; the first asks the optimiser for new arrays."""
+
+    def run(captured: bool) -> tuple[list[float], dict[str, np.ndarray]]:
+        mg.manual_seed(4)
+        model = TinyNet(3).to(device).train()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        step: Any = CapturedStep(model, models.loss, optimizer) if captured else OneByOne(model, optimizer)
+        (group,), (frozen, *_) = optimizer.param_groups, model.parameters()
+        losses = []
+        for change in (
+            lambda: None,
+            lambda: group.update(momentum=0.9),
+            lambda: group.update(weight_decay=0.1),
+            lambda: setattr(frozen, "requires_grad", False),
+            lambda: model.eval(),
+            lambda: (model.train(), setattr(frozen, "requires_grad", True)),
+            lambda: group.update(momentum=0.0),
+        ):
+            change()
+            made = [step(*batch) for batch in batches(4, 4, 4)]
+            losses += [outcome.loss if captured else outcome[1] for outcome in made]
+        return losses, {name: value.numpy() for name, value in model.state_dict().items()}
+
+    np.testing.assert_equal(run(captured=True), run(captured=False))
+
+
+def test_the_number_of_threads_counts() -> None:
+    def run(captured: bool) -> np.ndarray:
+        mg.manual_seed(4)
+        model = TinyNet(3).train()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        step: Any = CapturedStep(model, models.loss, optimizer) if captured else OneByOne(model, optimizer)
+        for threads in (before, 1, before):
+            mg.set_num_threads(threads)
+            for batch in batches(8, 8, 8):
+                step(*batch)
+        return next(model.parameters()).numpy()
+
+    before = mg.get_num_threads()
+    try:
+        np.testing.assert_array_equal(run(captured=True), run(captured=False))
+    finally:
+        mg.set_num_threads(before)
+
+
+def test_graphs_are_kept_for_the_shapes_that_were_used_last(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured_step, "MOST_BATCHES", 2)
+    sizes = (4, 4, 4, 2, 2, 2, 4, 3, 3, 3, 4, 2, 2, 2, 3, 4, 4, 4)
+    assert_same_bits(device, "adamw", batches(*sizes))
+    model = Exploding().to(device)
+    step = CapturedStep(model, cross_entropy, optim.SGD(model.parameters(), lr=0.1))
+    for batch in batches(*sizes):
+        step(*batch)
+        assert len(step._batches) <= 2
+    assert [key[0][0] for key in step._batches] == [3, 4]
 
 
 def test_what_needs_a_number_on_the_host_cannot_be_captured(device: str) -> None:
