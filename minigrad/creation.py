@@ -10,6 +10,7 @@ import numpy as np
 
 from .device import library, placed
 from .kernels.arrays import device_of, on_host
+from .kernels.cpu.recording import again
 from .kernels.errors import DTypeError, ShapeError
 from .tensor import Tensor
 
@@ -69,9 +70,9 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
             _require_range(values, dtype)
         with np.errstate(invalid="raise"):
             if device_of(values) == device:
-                array = xp.array(values, dtype=dtype)
+                array = again(lambda: xp.array(values, dtype=dtype))
             else:
-                array = placed(np.array(on_host(values), dtype=dtype), xp)
+                array = again(lambda: placed(np.array(on_host(values), dtype=dtype), xp))
     except ValueError as error:
         if "could not convert" in str(error):
             raise DTypeError(f"tensor: {error}") from error
@@ -95,7 +96,7 @@ def _require_range(values: np.ndarray, dtype: Any) -> None:
 def _from_python(values: Any) -> np.ndarray:
     """Lists of numbers or of Tensors; real numbers become float32, the usual dtype of weights."""
     if isinstance(values, list | tuple) and any(isinstance(v, Tensor) or hasattr(v, "dtype") for v in values):
-        return np.array([on_host(v.data if isinstance(v, Tensor) else v) for v in values])
+        return np.array([v.numpy() if isinstance(v, Tensor) else on_host(v) for v in values])
     array = np.array(values)
     return array.astype(np.float32) if array.dtype == np.float64 else array
 
@@ -146,7 +147,7 @@ def _filled(name: str, shape: Shape, value: Any, dtype: Any, requires_grad: bool
     size = sizes(shape, name)
     try:
         with np.errstate(invalid="raise"):
-            filled = Tensor(library(device).full(size, value, known))
+            filled = Tensor(again(lambda: library(device).full(size, value, known)))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         held = "a Tensor" if known is None else known
         raise DTypeError(f"{name}: {value!r} is no number that {held} can hold") from None
@@ -165,12 +166,14 @@ def ones(shape: Shape, dtype: Any = np.float32, requires_grad: bool = False, dev
 
 def zeros_like(x: Tensor) -> Tensor:
     """Zeros with the shape, dtype and device of `x`. Raises DTypeError if it is no Tensor."""
-    return Tensor(_a_tensor(x, "zeros_like").xp.zeros_like(x.data))
+    xp = _a_tensor(x, "zeros_like").xp
+    return Tensor(again(lambda: xp.zeros_like(x.data)))
 
 
 def ones_like(x: Tensor) -> Tensor:
     """Ones with the shape, dtype and device of `x`. Raises DTypeError if it is no Tensor."""
-    return Tensor(_a_tensor(x, "ones_like").xp.ones_like(x.data))
+    xp = _a_tensor(x, "ones_like").xp
+    return Tensor(again(lambda: xp.ones_like(x.data)))
 
 
 def full_like(x: Tensor, fill_value: float) -> Tensor:
@@ -182,7 +185,7 @@ def full_like(x: Tensor, fill_value: float) -> Tensor:
     _a_tensor(x, "full_like")
     try:
         with np.errstate(invalid="raise"):
-            return Tensor(x.xp.full_like(x.data, fill_value))
+            return Tensor(again(lambda: x.xp.full_like(x.data, fill_value)))
     except (TypeError, ValueError, OverflowError, FloatingPointError):
         raise DTypeError(f"full_like: {fill_value!r} is no number that {x.dtype} can hold") from None
 

@@ -7,13 +7,14 @@ Only what every Tensor is stands here. Operators and methods that compute are at
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .kernels.arrays import Array, array_module, device_of, on_host
-from .kernels.cpu.recording import spoil
+from .kernels.cpu.recording import again, recording, spoil
 from .kernels.errors import DTypeError, MinigradError, ShapeError
 from .readers import Reader, Readers
 
@@ -162,12 +163,14 @@ class Tensor:
         return bool(self.item())
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy, or what comes out of a pickle, is off every tape
+        spoil("a Tensor is copied by Python")
         return type(self), (self.data, self.requires_grad and self.is_leaf)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
+        spoil("a Tensor is handed to another library")
         return self.data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -230,26 +233,29 @@ class Tensor:
         """
         from .autograd import is_grad_enabled
 
-        recording = is_grad_enabled()
+        on_tape = is_grad_enabled()
         waiting = self.readers.waiting() if self.readers else ""
         reason = ""
         if waiting:
             reason = f"{waiting} still needs its values for the backward pass"
         elif self.node is not None:
             reason = f"it is on the tape, as the result of {self.node.name}"
-        elif self.requires_grad and recording:
+        elif self.requires_grad and on_tape:
             reason = "it requires a gradient; inside no_grad() this is allowed"
-        elif isinstance(value, Tensor) and value.requires_grad and recording:
+        elif isinstance(value, Tensor) and value.requires_grad and on_tape:
             reason = "the value is on the tape, and its gradient would be lost"
         if reason:
             raise TypeError(
                 f"cannot assign to a part of this Tensor of shape {self.shape}: {reason}. Build the new "
                 "value with where() or concat(), assign to a copy (x.detach().copy()), or assign after backward()"
             )
+        present = recording()
+        if present is not None and not present.computes(self.data):
+            present.spoil("a part is assigned of a Tensor that was there before, and is not computed anew")
         value = self._here(value)
         index = tuple(self._here(i) for i in index) if isinstance(index, tuple) else self._here(index)
         try:
-            self.data[index] = value
+            again(partial(self.data.__setitem__, index, value))
         except IndexError as error:
             raise IndexError(f"index {index} into a Tensor of shape {self.shape}: {error}") from None
         except OverflowError as error:
@@ -264,7 +270,7 @@ class Tensor:
         x = x.data if isinstance(x, Tensor) else x
         if not hasattr(x, "strides") or device_of(x) == self.device:
             return x
-        return self.xp.asarray(on_host(x))
+        return again(lambda: self.xp.asarray(on_host(x)))
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Ask for gradients, or no longer; in place, for leaves. Returns the Tensor itself."""

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from ..arrays import owner
 from ..errors import KernelError
 
 Result = TypeVar("Result")
@@ -61,6 +62,7 @@ class Recording:
         self.trouble = ""
         self.steps: list[Launch | Callable[[], object]] = []
         self._alive: list[np.ndarray] = []
+        self._computed: set[int] = set()  # the ids of the memory of what calls gave, which the calls keep alive
 
     def __enter__(self) -> Recording:
         if _active.get() is not None:
@@ -91,7 +93,12 @@ class Recording:
                     np.copyto(array, new)
 
         self.steps.append(repeat)
+        self._computed.update(id(owner(array)) for array in kept)
         return result
+
+    def computes(self, array: np.ndarray) -> bool:
+        """Whether one of the calls that were kept fills the memory of `array` anew at each replay."""
+        return id(owner(array)) in self._computed
 
     def spoil(self, trouble: str) -> None:
         """It cannot be replayed. The first reason counts."""

@@ -13,6 +13,7 @@ import math
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from ..kernels.cpu.recording import spoil
 from ..kernels.errors import MinigradError, ShapeError
 from ..random import Generator, default_generator
 from ..tensor import Tensor
@@ -70,6 +71,7 @@ def _source(tensor: Tensor, generator: Generator | None) -> np.random.Generator:
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
     """`value` everywhere."""
+    spoil("a Tensor is filled with a value")
     tensor.data[...] = value
     tensor.note_change(CHANGE)
     return tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..creation import asarray
+from ..kernels.cpu.recording import spoil
 from ..tensor import Tensor
 
 
@@ -30,6 +31,7 @@ class Parameter(Tensor):
         return f"Parameter({super().__repr__()})"
 
     def __reduce__(self) -> tuple[Any, ...]:  # a copy, or what comes out of a pickle, is off every tape
+        spoil("a Parameter is copied by Python")
         return type(self), (self.data, self.requires_grad)
 
 
@@ -51,4 +53,5 @@ class Buffer(Tensor):
         return f"Buffer({super().__repr__()})"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        spoil("a Buffer is copied by Python")
         return type(self), (self.data,)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..autograd import Function, apply
 from ..kernels.arrays import Array, array_module, device_of, on_host
+from ..kernels.cpu.recording import again, spoil
 from ..kernels.errors import DTypeError, ShapeError
 from ..tensor import Tensor, is_floating
 from .axes import normalize_axis
@@ -90,7 +91,8 @@ def _integers(x: Tensor, indices: Any, name: str) -> Array:
     """Indices into `x` as a raw array; an empty list is a list of integers, too."""
     places = indices.data if isinstance(indices, Tensor) else x.xp.asarray(indices)
     if device_of(places) != x.device:
-        places = x.xp.asarray(on_host(places))
+        elsewhere = places
+        places = again(lambda: x.xp.asarray(on_host(elsewhere)))
     if not places.size and not hasattr(indices, "dtype"):
         places = places.astype(np.int64)
     if places.dtype.kind not in "iu":
@@ -142,12 +144,14 @@ def _as_index(part: Any, x: Tensor) -> Any:
 
     Arrays of another device come to that of `x`, as the places of elements do not depend on where they lie.
     """
+    if isinstance(part, Tensor) and part.dtype == np.bool_:
+        spoil("elements are picked by a mask, and its values say how many")
     if isinstance(part, list | tuple):
         part = np.array(part) if len(part) else np.zeros(0, np.int64)
     array = part.data if isinstance(part, Tensor) else part
     if not hasattr(array, "strides"):
         return part
-    return array.copy() if device_of(array) == x.device else x.xp.asarray(on_host(array))
+    return again(lambda: array.copy() if device_of(array) == x.device else x.xp.asarray(on_host(array)))
 
 
 def check_bounds(index: Any, shape: tuple[int, ...]) -> None:

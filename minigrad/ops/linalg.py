@@ -11,6 +11,7 @@ import numpy as np
 from ..autograd import Function, apply
 from ..kernels import matmul as kernel
 from ..kernels.arrays import Array, array_module, dtype_name
+from ..kernels.cpu.recording import again
 from ..kernels.errors import ShapeError
 from ..tensor import Tensor
 from .axes import normalize_axes
@@ -29,7 +30,7 @@ class MatMul(Function):
         self.right_is_transposed = b.ndim == 2 and not b.flags.c_contiguous and b.flags.f_contiguous
         if a.dtype != b.dtype:
             dtype = np.result_type(a.dtype, b.dtype)
-            a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+            a, b = (x if x.dtype == dtype else again(functools.partial(x.astype, dtype)) for x in (a, b))
         return kernel.matmul(_problem(a.shape, b.shape, dtype_name(a.dtype)), a, b)
 
     def backward(self, gradient: Tensor) -> list[Tensor | None]:

@@ -14,6 +14,7 @@ from ...kernels.cuda.graph import is_capturing
 from ...kernels.errors import DTypeError, MinigradError, ShapeError
 from ...ops import loss
 from ...ops.axes import normalize_axis
+from ...ops.elementwise import where
 from ...ops.indexing import take
 from ...ops.shape import permute_dims
 from ...tensor import Tensor, is_floating
@@ -89,18 +90,19 @@ def cross_entropy(
     expected = input.shape[:axis] + input.shape[axis + 1 :]
     if target.shape != expected or input.ndim == 0:
         raise ShapeError(f"{name}: logits {input.shape} need targets of shape {expected}, got {target.shape}")
-    labels = target.data.reshape(-1)
+    labels = target.reshape(-1)
     if not is_capturing():  # a graph's loss is NaN for such labels
-        require_labels(labels, classes, ignore_index)
+        require_labels(labels.data, classes, ignore_index)
     rows = permute_dims(input, (0, *range(2, input.ndim), 1)) if input.ndim > 2 else input
     rows = rows.reshape(labels.size, classes)
-    counted = Tensor(labels != ignore_index).astype(input.dtype)
+    counts = labels != ignore_index
+    counted = counts.astype(input.dtype)
     if weight is None:
         problem = CrossEntropyProblem(labels.size, classes, label_smoothing, ignore_index, dtype_name(input.dtype))
-        losses = apply(loss.CrossEntropy(problem), rows, target.reshape(-1))
+        losses = apply(loss.CrossEntropy(problem), rows, labels)
     else:
-        losses = loss.cross_entropy_formula(rows, Tensor(labels), label_smoothing, ignore_index, weight)
-        counted = counted * take(weight, (labels * (labels != ignore_index)).astype(np.int64))
+        losses = loss.cross_entropy_formula(rows, labels, label_smoothing, ignore_index, weight)
+        counted = counted * take(weight, where(counts, labels, 0).astype(np.int64))
     return _reduce(losses.reshape(target.shape), reduction, name, counted.sum())
 
 
