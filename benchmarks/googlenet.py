@@ -214,6 +214,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_own_peak(options.memory_of, options.batch, options.size)
         return
     parts = {"rows": main_parts(options), "scaling": [] if options.no_scaling else scaling_parts(options)}
+    known = {job.label: None for part in parts.values() for _, job, _ in part}
+    if not any(options.jobs in label for label in known):
+        raise MinigradError(f"--jobs: none has {options.jobs!r} in its name; there are: {'; '.join(known)}")
     contenders = sorted({name for part in parts.values() for names, _, _ in part for name in names})
     document: dict[str, Any] = {"environment": environment(options.threads)}
     document["error"] = compare_outputs(contenders, options.size)

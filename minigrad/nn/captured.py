@@ -56,7 +56,7 @@ class _Evaluation(NamedTuple):
 
 
 class Captured:
-    """`model` for evaluation, off the tape: the same bits, and on a CPU no Python between the kernels.
+    """`model` for evaluation, off the tape: the same bits, and on a CPU next to no Python between the kernels.
 
     New values of parameters and buffers count from the next call on. A model that is changed in another way (its
     layers, their hooks, the choice of kernels) needs a new `Captured`. On other devices, and where something in

@@ -29,6 +29,11 @@ def _program() -> str:
     return f"python -m {module.name.removesuffix('.__main__')}" if module else Path(sys.argv[0]).name
 
 
+def _without_folder(argument: str) -> str:
+    """A file that was named from the root on by its name alone: whoever reads the stamp has other folders."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
+
+
 def environment(threads: int) -> dict[str, str | int | dict[str, str]]:
     """Processor, GPU, threads, versions, commit, date and command."""
     versions = {"python": platform.python_version()}
@@ -44,5 +49,5 @@ def environment(threads: int) -> dict[str, str | int | dict[str, str]]:
         "versions": versions,
         "commit": commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "command": " ".join([_program(), *sys.argv[1:]]),
+        "command": " ".join([_program(), *map(_without_folder, sys.argv[1:])]),
     }

@@ -14,6 +14,7 @@ from claims.variants import without_compiler
 from minigrad.cli import main
 from minigrad.kernels import conv2d
 from minigrad.workbench import rows, session
+from minigrad.workbench.environment import environment
 from minigrad.workbench.layers import traced_layers
 
 POOL = "Pool2dProblem(shape=(2, 3, 7, 6), kernel_size=(3, 2), stride=(2, 2))"
@@ -53,6 +54,13 @@ def test_the_file_says_where_and_how_it_was_measured(minigrad: Run, tmp_path: Pa
     assert content["settings"]["seed"] == 1
     assert content["ceilings"]["bandwidth"] > 1e8
     assert content["ceilings"]["peak"] > 1e8
+
+
+def test_the_command_in_the_file_names_no_folder_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["minigrad", "bench", "conv2d", "--json", str(tmp_path / "rows.json")])
+    assert str(environment(1)["command"]).endswith(" bench conv2d --json rows.json")
 
 
 def test_the_same_seed_gives_the_same_errors(minigrad: Run, tmp_path: Path) -> None:
