@@ -66,6 +66,7 @@ class Operation:
         priority: int | Callable[[Any], int] = 0,
         refuses: Callable[[Any], str | None] = lambda problem: None,
         only_launches: bool = False,
+        unavailable: Callable[[], str | None] = lambda: None,
     ) -> Callable[[Implementation], Implementation]:
         """Decorator that adds an implementation under `name`; device is "cpu", "cuda" or "any". See `Variant`."""
 
@@ -75,7 +76,9 @@ class Operation:
                 raise KernelError(f"{self.name}: the device of variant {name!r} is one of {known}; not {device!r}")
             if name in (AUTO, UNTUNED) or name in self.variants:
                 raise KernelError(f"{self.name}: the variant name {name!r} is taken")
-            self.variants[name] = Variant(name, device, function, refuses, priority, only_launches=only_launches)
+            self.variants[name] = Variant(
+                name, device, function, refuses, priority, only_launches=only_launches, unavailable=unavailable
+            )
             self._selected.clear()
             return function
 

@@ -22,6 +22,7 @@ class Variant:
     variant runs only if somebody asks for it by name, and no measurement chooses it: it is less accurate.
     `only_launches`: all that the function computes it computes in task kernels (`cpu.tasks`), so that a recording
     may keep these in its place.
+    `unavailable()` gives the reason why the variant runs no problem at all on this machine, or None.
     `origin` tells versions of a kernel apart that is not minigrad's own: a hash of the file that it came from.
     """
 
@@ -32,6 +33,7 @@ class Variant:
     priority: int | Callable[[Any], int]
     origin: str = ""
     only_launches: bool = False
+    unavailable: Callable[[], str | None] = lambda: None
 
     def __call__(self, problem: Hashable, *arrays: Any, **options: Any) -> Any:
         if self.only_launches:
@@ -59,7 +61,7 @@ class Variant:
         if not self.runs_on(device):
             return f"it runs on {self.device}, the arrays are on {device}"
         try:
-            reason = self.refuses(problem)
+            reason = self.refuses(problem) or self.unavailable()
         except MinigradError:
             raise
         except Exception as error:

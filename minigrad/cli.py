@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from . import __version__
 from .commands import bench, evaluate, kernels, new_kernel, predict, summary, train
 from .commands.arguments import Parser, one_line
-from .kernels.cpu import jit
+from .kernels.cpu import jit, processor
 from .kernels.errors import MinigradError
 from .kernels.registry import default_choices
 from .third_party import silence_grain
@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             if not arguments.debug:
                 warnings.simplefilter("ignore")
+            processor.read_environment()
             jit.read_environment()
             if arguments.run is not kernels.run:  # which tells what there is to choose from, whatever was chosen
                 default_choices()

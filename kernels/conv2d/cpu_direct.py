@@ -19,6 +19,7 @@ from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.moments import KEPT, add_moments, joined_moments
+from ..cpu.processor import VECTOR_BYTES
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import (
     FROM_INITIAL,
@@ -32,7 +33,6 @@ from ..cpu.tile import (
     packed_size,
     panels_of,
 )
-from ..cpu.vectors import VECTOR_BYTES
 from . import forward, forward_relu, forward_statistics, input_gradient
 from .geometry import Geometry, forward_geometry, joins_row, transposed_geometry
 from .output import result

@@ -17,9 +17,10 @@ from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
 from ..cpu.floats import refuses_other_than_floats
 from ..cpu.jit import get_num_threads, jit
+from ..cpu.processor import VECTOR_BYTES
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import FROM_STORED, FROM_ZERO, LIST_WORDS, TILE_ROWS, lanes_of, multiply, panels_of
-from ..cpu.vectors import VECTOR_BYTES, transform_intrinsic, word_at
+from ..cpu.vectors import transform_intrinsic, word_at
 from . import weight_gradient
 from .geometry import forward_geometry, joins_row
 from .problem import Conv2dProblem

@@ -67,7 +67,7 @@ ONE_THREAD = 8_000_000  # multiply-adds: about what waking another thread costs
 def refuses(problem: Conv2dProblem) -> str | None:
     if problem.dtype != "float32":
         return f"it computes in float32, not {problem.dtype}"
-    return obstacle_to_plane(problem) or obstacle()
+    return obstacle_to_plane(problem)
 
 
 def _row_bytes_of(channels: int) -> int:
@@ -188,7 +188,7 @@ def _forward(
     return y if _run(forward_plane(problem), channels_last(x), weight, strides, bias, y, relu) else None
 
 
-@forward.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
+@forward.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses, unavailable=obstacle)
 def forward_matrix_tiles(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
@@ -196,7 +196,7 @@ def forward_matrix_tiles(
     return forward_direct(problem, x, weight, bias, out) if y is None else y
 
 
-@forward_relu.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
+@forward_relu.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses, unavailable=obstacle)
 def forward_relu_matrix_tiles(
     problem: Conv2dProblem, x: Array, weight: Array, bias: Array | None, out: Array | None = None
 ) -> Array:
@@ -204,7 +204,7 @@ def forward_relu_matrix_tiles(
     return forward_relu_direct(problem, x, weight, bias, out) if y is None else y
 
 
-@input_gradient.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses)
+@input_gradient.variant("matrix_tiles", device="cpu", priority=ONLY_BY_NAME, refuses=refuses, unavailable=obstacle)
 def input_gradient_matrix_tiles(problem: Conv2dProblem, gy: Array, weight: Array) -> Array:
     gx = empty_channels_last(problem.input_shape, problem.dtype)
     c, r, s = problem.weight_shape[1:]

@@ -45,7 +45,7 @@ def refuses(problem: Conv2dProblem) -> str | None:
     if problem.dilation != (1, 1) or problem.groups != 1:
         return "it needs dilation 1 and groups=1"
     numbers = problem.filter_size[1] * problem.in_channels
-    return f"a filter row has {numbers} numbers, more than {ROWS}" if numbers > ROWS else obstacle()
+    return f"a filter row has {numbers} numbers, more than {ROWS}" if numbers > ROWS else None
 
 
 def _priority(problem: Conv2dProblem) -> int:
@@ -144,7 +144,9 @@ def _summed(sums: np.ndarray, problem: Conv2dProblem, tasks: int) -> Array:
     return np.ascontiguousarray(total.transpose(0, 3, 1, 2))
 
 
-@weight_gradient.variant("matrix_tile_rows", device="cpu", only_launches=True, priority=_priority, refuses=refuses)
+@weight_gradient.variant(
+    "matrix_tile_rows", device="cpu", only_launches=True, priority=_priority, refuses=refuses, unavailable=obstacle
+)
 def weight_gradient_matrix_tile_rows(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     k, c, r, s = problem.weight_shape
     if problem.batch == 0:

@@ -31,6 +31,7 @@ from ..cpu.matrix_tiles import (
     configuration,
     configure,
     narrow_product,
+    obstacle,
     product,
     release,
 )
@@ -167,7 +168,9 @@ def _sum_parts(task, tasks, taps, c, k, part_count, sums, sums_bytes, gw):  # ty
                     gw[target + column * taps + tap] = total
 
 
-@weight_gradient.variant("matrix_tiles", device="cpu", only_launches=True, priority=_priority, refuses=refuses)
+@weight_gradient.variant(
+    "matrix_tiles", device="cpu", only_launches=True, priority=_priority, refuses=refuses, unavailable=obstacle
+)
 def weight_gradient_matrix_tiles(problem: Conv2dProblem, x: Array, gy: Array) -> Array:
     gw = np.empty(problem.weight_shape, problem.dtype)
     k, c, r, s = gw.shape

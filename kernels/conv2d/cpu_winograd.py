@@ -22,9 +22,10 @@ from ..cpu.floats import refuses_other_than_floats
 from ..cpu.frozen import form_of
 from ..cpu.jit import get_num_threads, jit
 from ..cpu.moments import KEPT, add_moments, joined_moments
+from ..cpu.processor import VECTOR_BYTES
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, packed_size, panels_of
-from ..cpu.vectors import VECTOR_BYTES, copy_spread
+from ..cpu.vectors import copy_spread
 from . import forward, forward_relu, forward_statistics, input_gradient
 from .output import result
 from .problem import Conv2dProblem

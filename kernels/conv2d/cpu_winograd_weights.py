@@ -17,9 +17,9 @@ import numpy as np
 from ..arrays import Array
 from ..cpu.buffers import channels_last, empty, pixel_rows
 from ..cpu.jit import get_num_threads
+from ..cpu.processor import VECTOR_BYTES
 from ..cpu.tasks import task_kernel
 from ..cpu.tile import FROM_STORED, FROM_ZERO, LIST_WORDS, TILE_ROWS, TILE_VECTORS, lanes_of, multiply, panels_of
-from ..cpu.vectors import VECTOR_BYTES
 from . import weight_gradient
 from .cpu_winograd import refuses
 from .problem import Conv2dProblem

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from ..errors import MinigradError, ThreadsError
+from . import processor  # noqa: F401  (Numba keeps what it compiles for from its first function on)
 from .cache import kept_in_folder
 
 ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"

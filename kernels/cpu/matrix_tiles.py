@@ -22,7 +22,6 @@ import functools
 import platform
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -33,6 +32,7 @@ from ..arrays import Array
 from ..errors import KernelError
 from .buffers import empty
 from .jit import jit
+from .processor import FEATURES
 from .tasks import task_kernel
 from .two_bfloat16 import LANES, split_spread_pairs
 from .vectors import Vectors, intrinsic_function, word, word_at
@@ -53,8 +53,7 @@ _SYSTEM_CALL_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _TILE_DATA = 158, 0x1023, 18
 @functools.cache
 def obstacle() -> str | None:
     """Why this process cannot use the tile registers, or None when it may from now on."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if not (features.get("amx-tile") and features.get("amx-bf16") and features.get("avx512bw")):
+    if not {"amx-tile", "amx-bf16", "avx512bw"} <= FEATURES:
         return "the processor has no matrix instructions for bfloat16 (AMX)"
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         return f"it asks Linux on x86_64 for the tile registers, not {platform.system()} on {platform.machine()}"

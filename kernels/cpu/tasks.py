@@ -28,6 +28,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import processor
 from .jit import entry_point, jit, parallel_jit
 from .recording import Launch, recording
 
@@ -188,6 +189,7 @@ class TaskKernel:
             _launch(entry.address, tasks, address_of(table))
 
     def _compile(self, arguments: tuple[Any, ...]) -> Any:
+        processor.read_environment()
         # The entry stands, for Numba's cache, where the kernel stands: one file and line a kernel. What it calls
         # must be its globals, since captured variables would make the key of the cache new in every process.
         origin = self._function.__code__

@@ -20,10 +20,11 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import jit
-from .vectors import VECTOR_BYTES, WORD, Vectors, copy_spread, element_type, emit_prefetch, prefetch, word, word_at
+from .processor import VECTOR_BYTES, VECTOR_REGISTERS
+from .vectors import WORD, Vectors, copy_spread, element_type, emit_prefetch, prefetch, word, word_at
 
-# Sums, the vectors of B and one broadcast must fit the registers: 32 with AVX-512, 16 before it.
-TILE_ROWS = 8 if VECTOR_BYTES == 64 else 4
+# Sums, the vectors of B and one broadcast must fit the registers.
+TILE_ROWS = 8 if VECTOR_REGISTERS == 32 else 4
 TILE_VECTORS = 3
 LIST_WORDS = TILE_ROWS + 1  # a tap in a list: the address of each row of A, then the tap's number in B
 

@@ -3,8 +3,7 @@
 Numba leaves vectorisation to LLVM's loop pass, which gives up on what convolution needs most: a tile of
 sums that stays in registers, and transforms with dozens of memory streams. Here Python writes the LLVM
 vectors itself, at compile time: `Vectors` loads, stores and multiplies whole registers, and its
-values add and multiply with Python's operators. The width follows the processor: 64-byte registers
-with AVX-512, 32 with AVX, 16 elsewhere.
+values add and multiply with Python's operators. The width follows the processor (`processor.py`).
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_features = llvmlite.binding.get_host_cpu_features()
-VECTOR_BYTES = 64 if _features.get("avx512f") else 32 if _features.get("avx") else 16
+from .processor import VECTOR_BYTES
 
 WORD = ir.IntType(64)
 _LANE = ir.IntType(32)
@@ -92,8 +89,8 @@ class Vectors:
         return self._splat(self.builder.load(self.builder.inttoptr(address, self.scalar.as_pointer())))
 
     def multiply_add(self, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
-        """x * y + z, rounded once."""
-        return self._call(f"llvm.fma.{self._name}", self.type, [x, y, z])
+        """x * y + z, rounded once where the processor has an instruction for it."""
+        return self._call(f"llvm.fmuladd.{self._name}", self.type, [x, y, z])
 
     def relu(self, x: ir.Value) -> ir.Value:
         """max(0, x), where NaN stays NaN."""

@@ -23,6 +23,7 @@ from minigrad.kernels.cuda import compiler, emulated_array
 from minigrad.kernels.cuda.emulation import thread_order
 from minigrad.kernels.errors import KernelError
 from minigrad.kernels.registry import Operation, use_kernels
+from minigrad.kernels.variant import Variant
 
 # Norm of the error over norm of the oracle. Rounding each of a few hundred operations once costs about
 # sqrt(hundreds) * 6e-8 in float32, and as many times 1.1e-16 in float64.
@@ -44,6 +45,14 @@ class OnGpu(str):
     """The name of a variant that a test shall run on a GPU, not in the emulator."""
 
 
+def marks_of(variant: Variant) -> list[pytest.MarkDecorator]:
+    """What a test of `variant` is marked with: that it runs in the emulator, and why it cannot run here."""
+    if variant.device == "cuda":
+        return [pytest.mark.emulated, without_compiler]
+    reason = variant.unavailable()
+    return [] if reason is None else [pytest.mark.skip(reason=reason)]
+
+
 def every_variant(*operations: Operation) -> Any:
     """Parametrise `operation` and `variant` over all variants; those for CUDA run in the emulator.
 
@@ -57,10 +66,8 @@ def every_variant(*operations: Operation) -> Any:
         for operation in operations:
             for variant in operation.variants.values():
                 name = f"{operation.name}-{variant.name}"
-                on_cuda = variant.device == "cuda"
-                marks = [without_compiler] if on_cuda else []
-                cases.append(pytest.param(operation, variant.name, id=name, marks=marks))
-                if on_cuda and twice:
+                cases.append(pytest.param(operation, variant.name, id=name, marks=marks_of(variant)))
+                if variant.device == "cuda" and twice:
                     marks = [pytest.mark.gpu, without_gpu]
                     cases.append(pytest.param(operation, OnGpu(variant.name), id=f"{name}-on-a-gpu", marks=marks))
         return pytest.mark.parametrize(("operation", "variant"), cases)(test)

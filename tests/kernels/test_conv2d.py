@@ -284,8 +284,8 @@ def test_what_kernels_keep_of_a_frozen_filter_goes_with_it() -> None:
 def test_a_result_may_go_into_a_slice_of_channels(operation: Any, variant: str, problem: Conv2dProblem) -> None:
     """It is the same bits, and what lies beside it stays as it was."""
     chosen = operation.variants[variant]
-    if obstacle := chosen.obstacle(problem, "cpu"):
-        pytest.skip(obstacle)
+    if reason := chosen.unavailable():
+        pytest.skip(reason)
     arrays = arguments_of(operation, operands(problem, 0, "channels_last"), True)
     n, k, p, q = problem.output_shape
     whole = np.full((n, p, q, k + 8), 7, problem.dtype)

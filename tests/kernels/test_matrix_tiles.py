@@ -160,7 +160,10 @@ def test_a_frozen_filter_is_split_once(name: str, monkeypatch: pytest.MonkeyPatc
 
 def test_a_processor_without_the_instructions_is_a_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, _ = random_operands()
-    monkeypatch.setattr(cpu_matrix_tiles, "obstacle", lambda: "the processor has no matrix instructions")
+    without = replace(
+        conv2d.forward.variants["matrix_tiles"], unavailable=lambda: "the processor has no matrix instructions"
+    )
+    monkeypatch.setitem(conv2d.forward.variants, "matrix_tiles", without)
     problem = Conv2dProblem(2, 40, (6, 5), 36, (3, 3), padding=(1, 0))  # no earlier choice is remembered for it
     with (
         use_kernels(conv2d_forward="matrix_tiles"),

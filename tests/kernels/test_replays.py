@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis.strategies import data as drawing
 from hypothesis.strategies import just, sampled_from
 
-from claims.variants import lay_out
+from claims.variants import lay_out, marks_of
 from minigrad.kernels.concat import ConcatProblem
 from minigrad.kernels.cpu.buffers import PrivatePool, allocating_from
 from minigrad.kernels.cpu.plan import Plan
@@ -20,7 +20,7 @@ from minigrad.kernels.variant import Variant
 from minigrad.workbench.contracts import CONTRACTS, Contract, arrays_in
 
 REPLAYED = [
-    pytest.param(contract, variant, id=f"{name}-{variant.name}")
+    pytest.param(contract, variant, id=f"{name}-{variant.name}", marks=marks_of(variant))
     for name, contract in CONTRACTS.items()
     for variant in contract.operation.variants.values()
     if variant.only_launches
