@@ -13,16 +13,17 @@ import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 import minigrad as mg
+from benchmarks.decisions import follow_decisions
 from benchmarks.torch_googlenet import TorchGoogLeNet, torch_loss
 from minigrad import models
 from minigrad.kernels.registry import set_default_kernels
-from minigrad.nn import BatchNorm2d, Module
+from minigrad.nn import BatchNorm2d, MaxPool2d, Module
 from minigrad.optim import SGD
 
 CLASSES = 10
@@ -93,7 +94,8 @@ class Experiment:
 class Run:
     """All that one framework computed: by layer, by parameter and by buffer, as float64.
 
-    `activations`, `gradients` and `statistics` are of the first step, `evaluation` comes after it.
+    `activations`, `pooled` (the inputs of max pools), `gradients` and `statistics` are of the first step,
+    `evaluation` comes after it.
     """
 
     activations: State = field(default_factory=dict)
@@ -101,6 +103,7 @@ class Run:
     statistics: State = field(default_factory=dict)
     evaluation: np.ndarray = field(default_factory=lambda: np.zeros(0))
     losses: list[float] = field(default_factory=list)
+    pooled: State = field(default_factory=dict)
 
 
 def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run:
@@ -116,8 +119,10 @@ def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run
         # A batch norm's output has been through the ReLU here, so the unit that both are in is compared instead.
         if name and not isinstance(module, BatchNorm2d):
 
-            def record(module: Module, inputs: object, output: mg.Tensor, name: str = name) -> None:
+            def record(module: Module, inputs: Any, output: mg.Tensor, name: str = name) -> None:
                 run.activations[name] = np.array(output.numpy(), np.float64)
+                if isinstance(module, MaxPool2d):
+                    run.pooled[name] = np.array(inputs[0].numpy(), np.float64)
 
             module.register_forward_hook(record)
     for step, (images, labels) in enumerate(experiment.batches()):
@@ -142,8 +147,11 @@ def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run
     return run
 
 
-def run_torch(experiment: Experiment, dtype: str, device: str = "cpu") -> Run:
-    """Train PyTorch's model in `dtype`; "bfloat16" is mixed precision on float32 weights."""
+def run_torch(experiment: Experiment, dtype: str, device: str = "cpu", following: Run | None = None) -> Run:
+    """Train PyTorch's model in `dtype`; "bfloat16" is mixed precision on float32 weights.
+
+    Where another run is given, the first step decides as that did: see `decisions.py`.
+    """
     run = Run()
     kind = torch.float32 if dtype == "bfloat16" else getattr(torch, dtype)
     mixed = torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16")
@@ -154,10 +162,14 @@ def run_torch(experiment: Experiment, dtype: str, device: str = "cpu") -> Run:
     for name, module in model.named_modules():
         if name and not isinstance(module, torch.nn.BatchNorm2d | torch.nn.Identity):
 
-            def record(module: object, inputs: object, output: torch.Tensor, name: str = name) -> None:
+            def record(module: object, inputs: Any, output: torch.Tensor, name: str = name) -> None:
                 run.activations[name] = output.detach().double().cpu().numpy().copy()
+                if isinstance(module, torch.nn.MaxPool2d):
+                    run.pooled[name] = inputs[0].detach().double().cpu().numpy().copy()
 
             hooks.append(module.register_forward_hook(record))
+    if following is not None:
+        hooks += follow_decisions(model, following.activations, following.pooled)
     for step, (images, labels) in enumerate(experiment.batches()):
         x = torch.from_numpy(images).to(device, kind).requires_grad_()
         with mixed:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
@@ -23,8 +24,6 @@ from .jit import jit, parallel_jit
 from .tasks import call_entry
 
 LOOKS = 2000  # before giving way: about 100 microseconds
-
-_give_way: Any = types.ExternalFunction("sched_yield", types.int32())
 
 
 def _adding(typing_context, counters, position, count):  # type: ignore[no-untyped-def]
@@ -70,6 +69,17 @@ def _pausing(typing_context):  # type: ignore[no-untyped-def]
 
 
 _pause: Any = intrinsic(_pausing)
+
+
+def yielding_call() -> Any:
+    """The call of POSIX or Windows by which a thread lets others run; where there is neither, a pause."""
+    for name in ("sched_yield", "SwitchToThread"):
+        if llvmlite.binding.address_of_symbol(name) is not None:
+            return types.ExternalFunction(name, types.int32())
+    return _pause
+
+
+_give_way: Any = yielding_call()
 
 
 @jit

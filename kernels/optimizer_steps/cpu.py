@@ -83,8 +83,9 @@ def _sgd(i, count, like, chunks, addresses, lr, momentum, keep, of_gradient, of_
 
 
 @task_kernel
-def _adam(i, count, like, chunks, addresses, lrs, corrections, b1, b2, epsilon, decay, shrink, sign):  # type: ignore[no-untyped-def]
-    one = like.dtype.type(1)
+def _adam(  # type: ignore[no-untyped-def]
+    i, count, like, chunks, addresses, lrs, corrections, b1, new1, b2, new2, epsilon, decay, shrink, sign
+):
     tensor, start, length = chunks[i]
     p = elements(like, addresses[tensor, 0], start, length)
     g = elements(like, addresses[tensor, 1], start, length)
@@ -93,14 +94,15 @@ def _adam(i, count, like, chunks, addresses, lrs, corrections, b1, b2, epsilon, 
     lr, correction = lrs[tensor], corrections[tensor]
     for j in range(length):
         direction = sign * g[j] + decay * p[j]
-        m[j] = b1 * m[j] + (one - b1) * direction
-        v[j] = b2 * v[j] + (one - b2) * direction * direction
+        m[j] = b1 * m[j] + new1 * direction
+        v[j] = b2 * v[j] + new2 * direction * direction
         p[j] = shrink * p[j] - lr * m[j] / (np.sqrt(v[j]) * correction + epsilon)
 
 
 @task_kernel
-def _rmsprop(i, count, like, chunks, addresses, lr, alpha, epsilon, momentum, of_gradient, decay, sign):  # type: ignore[no-untyped-def]
-    one = like.dtype.type(1)
+def _rmsprop(  # type: ignore[no-untyped-def]
+    i, count, like, chunks, addresses, lr, alpha, new, epsilon, momentum, of_gradient, decay, sign
+):
     tensor, start, length = chunks[i]
     p = elements(like, addresses[tensor, 0], start, length)
     g = elements(like, addresses[tensor, 1], start, length)
@@ -112,7 +114,7 @@ def _rmsprop(i, count, like, chunks, addresses, lr, alpha, epsilon, momentum, of
         average = elements(like, addresses[tensor, 4], start, length)
     for j in range(length):
         direction = sign * g[j] + decay * p[j]
-        v[j] = alpha * v[j] + (one - alpha) * direction * direction
+        v[j] = alpha * v[j] + new * direction * direction
         average[j] = alpha * average[j] + of_gradient * direction
         scaled = direction / (np.sqrt(v[j] - average[j] * average[j]) + epsilon)
         buffer[j] = momentum * buffer[j] + scaled
@@ -182,7 +184,8 @@ def adam_chunks(
     corrections = (1 / np.sqrt(1 - b2**counts)).astype(number)
     decay = 0.0 if problem.decoupled else problem.weight_decay
     shrink = 1 - learning_rate * problem.weight_decay if problem.decoupled else 1.0
-    scalars = map(number, (b1, b2, problem.epsilon, decay, shrink, _sign(problem, factor)))
+    # In float32 the difference 1 - 0.999 would be wrong by 1e-5 of itself.
+    scalars = map(number, (b1, 1 - b1, b2, 1 - b2, problem.epsilon, decay, shrink, _sign(problem, factor)))
     _adam(
         len(step.chunks), np.empty(0, number), step.chunks, step.addresses, learning_rates, corrections, *scalars
     )
@@ -205,8 +208,10 @@ def rmsprop_chunks(
     learning_rate = float(learning_rate)
     number = np.dtype(problem.dtype).type
     step = _Step(parameters, gradients, square_averages, momenta, gradient_averages)
-    of_gradient = 1 - problem.alpha if problem.centered else 0.0
-    scalars = learning_rate, problem.alpha, problem.epsilon, problem.momentum, of_gradient, problem.weight_decay
+    new = 1 - problem.alpha
+    of_gradient = new if problem.centered else 0.0
+    averaging = problem.alpha, new, problem.epsilon, problem.momentum
+    scalars = learning_rate, *averaging, of_gradient, problem.weight_decay
     sign = number(_sign(problem, factor))
     _rmsprop(len(step.chunks), np.empty(0, number), step.chunks, step.addresses, *map(number, scalars), sign)
     step.write_back(0, 2, *((3,) if momenta else ()), *((4,) if gradient_averages else ()))

@@ -9,6 +9,7 @@ millions, which the norm forgives in 16 bits. NaN and infinity are never right w
 from __future__ import annotations
 
 import ctypes
+import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,7 +125,8 @@ def poisoned_memory(case: Case) -> Iterator[None]:
     if case.device == "cpu":
         for block in buffers.pool.free_blocks():
             block[:] = 0xFF  # NaN in every floating format
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if os.name == "posix":  # Windows has no library by the name of None
+            mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     elif case.device == "cuda":
         from minigrad.device import library
 

@@ -27,7 +27,6 @@ PARTS = ["loss", "gradients", "weights", "statistics", "evaluation"]
 TOLERANCE = 1e-10
 
 
-@cache
 def trained(
     name: str, device: str, dtype: str = "float64", precision: str | None = None
 ) -> tuple[dict[str, dict[str, np.ndarray]], list[tuple[str, Variant, str]]]:
@@ -63,20 +62,39 @@ def trained(
     return parts, ran
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet-paper", marks=pytest.mark.slow)])
-def test_a_training_step_is_the_cpus(name: str, part: str) -> None:
-    ours, right = trained(name, "emulated")[0][part], trained(name, "cpu")[0][part]
-    assert ours.keys() == right.keys()
-    errors = {
-        path: float(np.linalg.norm(ours[path] - right[path]) / np.linalg.norm(right[path])) for path in right
+@cache
+def compared(name: str) -> tuple[dict[str, dict[str, float]], list[tuple[str, Variant, str]]]:
+    """The relative errors of a step in the emulator, by part and name, and which kernels ran it."""
+    ours, ran = trained(name, "emulated")
+    right, _ = trained(name, "cpu")
+    assert {part: arrays.keys() for part, arrays in ours.items()} == {
+        p: arrays.keys() for p, arrays in right.items()
     }
+    return {
+        part: {path: float(np.linalg.norm(ours[part][path] - x) / np.linalg.norm(x)) for path, x in arrays.items()}
+        for part, arrays in right.items()
+    }, ran
+
+
+both_networks = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("googlenet", marks=pytest.mark.xdist_group("emulated-googlenet")),
+        pytest.param("googlenet-paper", marks=[pytest.mark.slow, pytest.mark.xdist_group("emulated-paper")]),
+    ],
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@both_networks
+def test_a_training_step_is_the_cpus(name: str, part: str) -> None:
+    errors = compared(name)[0][part]
     assert not {path: error for path, error in errors.items() if not error <= TOLERANCE}
 
 
-@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet-paper", marks=pytest.mark.slow)])
+@both_networks
 def test_every_kernel_of_the_step_is_a_cuda_kernel(name: str) -> None:
-    ran = trained(name, "emulated")[1]
+    ran = compared(name)[1]
     assert {on for _, _, on in ran} == {"emulated"}
     assert not {(operation, variant.name) for operation, variant, _ in ran if variant.device != "cuda"}
 

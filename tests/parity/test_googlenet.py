@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import minigrad as mg
-from benchmarks.parity import Errors, Experiment, Run, main, run_minigrad, run_torch
+from benchmarks.parity import Errors, Experiment, Run, main, relative_error, run_minigrad, run_torch
 from benchmarks.torch_googlenet import TorchGoogLeNet
 from minigrad import models
 
@@ -26,19 +28,36 @@ TRAINED = ["googlenet", "googlenet-paper"]
 KINDS = ["activations", "gradients", "statistics", "evaluation", "losses"]
 
 
-def cases(names: Iterable[str]) -> list[tuple[str, str]]:
+def cases(names: Iterable[str]) -> list[Any]:
     """Every experiment with every kind of error; the paper's network has no running statistics."""
-    return [(name, kind) for name in names for kind in KINDS if not ("paper" in name and kind == "statistics")]
+    return [
+        pytest.param(name, kind, marks=together(name))
+        for name in names
+        for kind in KINDS
+        if not ("paper" in name and kind == "statistics")
+    ]
 
 
-@cache
-def run(name: str, framework: str, dtype: str) -> Run:
-    return {"minigrad": run_minigrad, "torch": run_torch}[framework](EXPERIMENTS[name], dtype)
+def together(name: str) -> pytest.MarkDecorator:
+    """Tests of one experiment run in one process, which runs it once."""
+    return pytest.mark.xdist_group(name)
+
+
+@lru_cache(maxsize=1)  # a run holds hundreds of megabytes
+def truth(name: str) -> Run:
+    return run_torch(EXPERIMENTS[name], "float64")
 
 
 @cache
 def errors(name: str, framework: str, dtype: str) -> Errors:
-    return Errors.of(run(name, framework, dtype), run(name, "torch", "float64"))
+    """Those of float32 gradients are against a truth that decided alike, and otherwise of PyTorch's float64."""
+    experiment = EXPERIMENTS[name]
+    run = {"minigrad": run_minigrad, "torch": run_torch}[framework](experiment, dtype)
+    found = Errors.of(run, truth(name))
+    if dtype == "float64":
+        return found
+    alike = run_torch(replace(experiment, steps=1), "float64", following=run).gradients
+    return replace(found, gradients={part: relative_error(run.gradients[part], alike[part]) for part in alike})
 
 
 def by_name(errors: Errors, kind: str) -> dict[str, float]:
@@ -75,8 +94,11 @@ def test_in_float32_errors_are_of_the_size_of_pytorchs_own(name: str, kind: str)
     assert not wrong
 
 
+trained_ones = pytest.mark.parametrize("name", [pytest.param(name, marks=together(name)) for name in TRAINED])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINED)
+@trained_ones
 def test_every_layer_parameter_and_buffer_is_compared(name: str) -> None:
     model = models.build(name, num_classes=10, init_weights=False)
     found = errors(name, "minigrad", "float64")
@@ -88,10 +110,10 @@ def test_every_layer_parameter_and_buffer_is_compared(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TRAINED)
+@trained_ones
 def test_the_ten_steps_train(name: str) -> None:
     # Losses that agree would say nothing if the steps did not change the weights.
-    losses = run(name, "torch", "float64").losses
+    losses = truth(name).losses
     standing = run_torch(Experiment(name, learning_rate=0.0), "float64").losses
     assert losses[0] == standing[0]
     assert min(abs(a / b - 1) for a, b in zip(losses[1:], standing[1:], strict=True)) > 1e-3
