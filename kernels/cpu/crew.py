@@ -20,6 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from . import tasks
 from .jit import jit, parallel_jit
 from .tasks import call_entry
 
@@ -105,6 +106,12 @@ def _work(launches, taken, done):  # type: ignore[no-untyped-def]
 def _work_together(threads, launches, taken, done):  # type: ignore[no-untyped-def]
     for _ in numba.prange(threads):
         _work(launches, taken, done)
+
+
+def compile_launchers() -> None:
+    """Compile what launches kernels, one by one and as a plan."""
+    tasks.compile_launchers()
+    launch_all(1, np.zeros((0, 3), np.int64))
 
 
 def launch_all(threads: int, launches: np.ndarray) -> None:

@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, ValuesView
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FunctionType
 from typing import Any
 
@@ -78,6 +80,12 @@ def _launch(function, tasks, slots):  # type: ignore[no-untyped-def]
 @jit
 def _launch_one(function, slots):  # type: ignore[no-untyped-def]
     call_entry(function, 0, 1, slots)
+
+
+def compile_launchers() -> None:
+    """Compile what launches kernels."""
+    _launch(0, 0, 0)
+    _launch_one.compile((types.int64, types.int64))  # type: ignore[attr-defined]
 
 
 def _unpacking(typing_context, slots):  # type: ignore[no-untyped-def]
@@ -151,7 +159,7 @@ class TaskKernel:
     """
 
     def __init__(self, function: Callable[..., None]) -> None:
-        self._function = function
+        self.function = function
         self._kernel = jit(function)
         self._entries: dict[tuple[Any, ...], Any] = {}
 
@@ -169,16 +177,20 @@ class TaskKernel:
             elif isinstance(argument, np.ndarray):
                 if not argument.flags.c_contiguous or not argument.dtype.isnative:
                     raise ValueError(
-                        f"{self._function.__name__}: arrays must be C-contiguous, in native byte order"
+                        f"{self.function.__name__}: arrays must be C-contiguous, in native byte order"
                     )
                 key += argument.dtype.char, argument.ndim
                 slots += address_of(argument), *argument.shape
             else:
                 key.append(kind)
                 slots.append(_bits(argument))
+        needed = _needed.get()
+        if needed is not None:
+            needed.setdefault((self, *key), (self, arguments))
+            return
         entry = self._entries.get(tuple(key))
         if entry is None:
-            entry = self._entries[tuple(key)] = self._compile(arguments)
+            entry = self._entries[tuple(key)] = self.compile(arguments)
         table = np.array(slots, np.int64)
         present = recording()
         if present is not None:
@@ -188,18 +200,34 @@ class TaskKernel:
         else:
             _launch(entry.address, tasks, address_of(table))
 
-    def _compile(self, arguments: tuple[Any, ...]) -> Any:
+    def compile(self, arguments: tuple[Any, ...]) -> Any:
+        """The compiled entry for arguments of these types, from the disk where it was compiled before."""
         processor.read_environment()
         # The entry stands, for Numba's cache, where the kernel stands: one file and line a kernel. What it calls
         # must be its globals, since captured variables would make the key of the cache new in every process.
-        origin = self._function.__code__
+        origin = self.function.__code__
         code = _entry.__code__.replace(co_filename=origin.co_filename, co_firstlineno=origin.co_firstlineno)
         entry = FunctionType(code, {"_kernel": self._kernel, "_unpack": _unpack}, "entry")
-        entry.__module__ = self._function.__module__
-        entry.__qualname__ = f"{self._function.__qualname__}.entry"
+        entry.__module__ = self.function.__module__
+        entry.__qualname__ = f"{self.function.__qualname__}.entry"
         slots = types.CPointer(types.Tuple([_kind(argument) for argument in arguments]))
         signature = types.void(types.int64, types.int64, slots)
         return entry_point(entry, signature)
+
+
+Needed = tuple[TaskKernel, tuple[Any, ...]]
+_needed: ContextVar[dict[tuple[Any, ...], Needed] | None] = ContextVar("minigrad_needed_kernels", default=None)
+
+
+@contextmanager
+def collecting() -> Iterator[ValuesView[Needed]]:
+    """Inside this `with` block kernels are not launched: what it gives lists each, with arguments of its types."""
+    needed: dict[tuple[Any, ...], Needed] = {}
+    token = _needed.set(needed)
+    try:
+        yield needed.values()
+    finally:
+        _needed.reset(token)
 
 
 def _bits(number: Any) -> int:

@@ -13,40 +13,42 @@ if TYPE_CHECKING:
 
 ANNOUNCEMENT = "compiling kernels for this machine (once; cached on disk)"
 LINE_EVERY = 10  # kernels, where the words go into a file
-# How many a run compiles where none are on disk: GoogLeNet by SGD, on a processor with matrix instructions.
-FIRST_RUN = 124
 
 
 def compile_kernels(config: TrainConfig, dataset: ImageDataset, model: Module) -> None:
     """Compile all that training `model` on `dataset` needs, and say so; see `minigrad.train.warm_up`."""
-    from minigrad.kernels.cpu.cache import folder
     from minigrad.train.loop import make_objective
-    from minigrad.train.warm_up import compilations, warm_up
+    from minigrad.train.warm_up import compilations, compile_ahead, warm_up
 
     if config.device == "emulated":
         return  # a step in the emulator takes longer than the compilation that it would announce
     size = dataset.preparation.image_size
     shape = (min(config.batch_size, len(dataset.train)), 3, size, size)
     started = time.perf_counter()
-    # How many are missing is known where all are; what an earlier run left on disk may be any part of them.
-    notice = Notice(sys.stderr, None if any(folder().rglob("*.nbc")) else FIRST_RUN)
-    with compilations(notice) as listener:
+    notice = Notice(sys.stderr)
+
+    def step() -> None:
         warm_up(config, model, make_objective(config), shape, len(dataset.class_names), config.device)
-    if listener.count:
-        notice.finish(f"compiled {listener.count} kernels in {time.perf_counter() - started:.1f} s")
+
+    ahead = compile_ahead(step, notice, notice.expect) if config.device == "cpu" else 0
+    with compilations(lambda done, name: notice(ahead + done, name)) as listener:
+        step()
+    if count := ahead + listener.count:
+        notice.finish(f"compiled {count} kernels in {time.perf_counter() - started:.1f} s")
 
 
 class Notice:
-    """Tells of each compilation: on a terminal by a bar, in a file now and then by a new line.
+    """Tells of each compilation: on a terminal by a bar, in a file now and then by a new line."""
 
-    Args:
-        expected: about how many there will be, or None where that is not known.
-    """
-
-    def __init__(self, stream: TextIO, expected: int | None) -> None:
-        self.stream, self.expected = stream, expected
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.expected: int | None = None
         self.next_line = 0
         self.bar: Any = None
+
+    def expect(self, kernels: int) -> None:
+        """Say how many there will be, or a few more."""
+        self.expected = kernels
 
     def __call__(self, done: int, name: str) -> None:
         if self.expected is not None:

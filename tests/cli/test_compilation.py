@@ -16,7 +16,9 @@ class Terminal(io.StringIO):
 
 def told(stream: io.StringIO, expected: int | None, kernels: int) -> str:
     """What stands in `stream` after so many compilations."""
-    notice = Notice(stream, expected)
+    notice = Notice(stream)
+    if expected is not None:
+        notice.expect(expected)
     for done in range(kernels):
         notice(done, f"kernel_{done}")
     notice.finish(f"compiled {kernels} kernels")
