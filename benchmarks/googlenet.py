@@ -182,14 +182,19 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def over_the_best(rows: Sequence[dict[str, Any]]) -> str:
-    """Our speed over that of PyTorch's fastest contender, a line a job."""
+def ratios_over_the_best(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Our speed over that of PyTorch's fastest contender, by job."""
     ratios: dict[str, float] = {}
     for row in rows:
         if "torch" in row["contender"].lower():
             ratio = row["minigrad_speed_over_this"]
             ratios[row["job"]] = min(ratio, ratios.get(row["job"], ratio))
-    return "\n".join(f"  {job:<29}{ratio:>8.2f}x" for job, ratio in ratios.items())
+    return ratios
+
+
+def over_the_best(rows: Sequence[dict[str, Any]]) -> str:
+    """Our speed over that of PyTorch's fastest contender, a line a job."""
+    return "\n".join(f"  {job:<29}{ratio:>8.2f}x" for job, ratio in ratios_over_the_best(rows).items())
 
 
 def report(document: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -259,6 +259,12 @@ class Errors:
         }
 
 
+def gradient_errors_alike(experiment: Experiment, run: Run) -> dict[str, float]:
+    """The relative errors of a run's gradients, where the truth decides as the run did: see `decisions.py`."""
+    truth = run_torch(replace(experiment, steps=1), "float64", following=run).gradients
+    return {name: relative_error(run.gradients[name], truth[name]) for name in truth}
+
+
 def table(columns: Mapping[str, Errors]) -> str:
     """One line a layer; for each of `columns`, by its title, the three errors."""
     kinds = ("output", "gradient", "statistics")
@@ -326,7 +332,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{losses_table(columns, truth)}\n")
     for title, errors in columns.items():
         worst = ", ".join(f"{kind} {error:.1e}" for kind, error in errors.worst().items())
-        print(f"{title}: worst errors: {worst}")
+        alike = max(gradient_errors_alike(experiment, runs[title]).values())
+        print(f"{title}: worst errors: {worst}; gradients, where the truth decides alike, {alike:.1e}")
     return 0
 
 

@@ -6,9 +6,14 @@ import os
 import platform
 from pathlib import Path
 
+from .cpu.processor import NAME, NATIVE
+
 
 def processor() -> str:
-    """The processor's name, number of cores and widest vector instructions, as the system tells them."""
+    """The processor's name, number of cores and widest vector instructions, as the system tells them.
+
+    Where MINIGRAD_CPU has kernels compute as on another processor, its name comes after that.
+    """
     lines = []
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -17,7 +22,8 @@ def processor() -> str:
     flags = fields.get("flags", "").split()
     vectors = next((name for name in ("avx512f", "avx2", "avx") if name in flags), "")
     name = fields.get("model name", platform.processor() or platform.machine())
-    return f"{name}, {os.cpu_count()} cores{', ' + vectors if vectors else ''}"
+    level = "" if NAME == NATIVE else f" as {NAME}"
+    return f"{name}, {os.cpu_count()} cores{', ' + vectors if vectors else ''}{level}"
 
 
 def graphics_card() -> str:

@@ -61,7 +61,7 @@ class Variant:
         if not self.runs_on(device):
             return f"it runs on {self.device}, the arrays are on {device}"
         try:
-            reason = self.refuses(problem) or self.unavailable()
+            reason = self.refuses(problem)
         except MinigradError:
             raise
         except Exception as error:
@@ -70,4 +70,4 @@ class Variant:
             raise KernelError(f"{frame.filename}, line {frame.lineno}: `refuses` raises {words}") from error
         if isinstance(reason, bool):
             raise KernelError(f"variant {self.name!r}: `refuses` gives a reason or None, not {reason}")
-        return reason
+        return self.unavailable() if reason is None else reason

@@ -14,6 +14,7 @@ PROGRAM = """
 import numba, numpy as np
 from minigrad.kernels.cpu.processor import NAME, VECTOR_BYTES, VECTOR_REGISTERS
 from minigrad.kernels.cpu.tile import TILE_ROWS
+from minigrad.kernels.machine import processor
 
 @numba.njit
 def scaled(x):
@@ -22,6 +23,7 @@ def scaled(x):
 scaled(np.ones(100, np.float32))
 (assembly,) = scaled.inspect_asm().values()
 widest = max(bytes for name, bytes in {"zmm": 64, "ymm": 32, "xmm": 16}.items() if name in assembly)
+print(processor())
 print(NAME, VECTOR_BYTES, VECTOR_REGISTERS, TILE_ROWS, widest)
 """
 WIDTHS = {"x86-64": "16 16 4 16", "haswell": "32 16 4 32", "skylake-avx512": "64 32 8"}
@@ -39,7 +41,9 @@ def test_vectors_tiles_and_what_numba_emits_follow_the_variable(level: str) -> N
     if level not in processor.levels():
         pytest.skip(f"this processor is no {level}")
     # Numba's own loops need not use the widest vectors there are.
-    assert run(PROGRAM, level).stdout.startswith(f"{level} {WIDTHS[level]}")
+    name, widths = run(PROGRAM, level).stdout.splitlines()
+    assert name.endswith(f" as {level}")
+    assert widths.startswith(f"{level} {WIDTHS[level]}")
 
 
 def test_each_level_has_what_the_one_before_it_has() -> None:

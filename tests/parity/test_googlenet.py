@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from benchmarks.parity import Errors, Experiment, Run, main, relative_error, run_minigrad, run_torch
+from benchmarks.parity import Errors, Experiment, Run, gradient_errors_alike, main, run_minigrad, run_torch
 from benchmarks.torch_googlenet import TorchGoogLeNet
 from minigrad import models
 
@@ -56,8 +56,7 @@ def errors(name: str, framework: str, dtype: str) -> Errors:
     found = Errors.of(run, truth(name))
     if dtype == "float64":
         return found
-    alike = run_torch(replace(experiment, steps=1), "float64", following=run).gradients
-    return replace(found, gradients={part: relative_error(run.gradients[part], alike[part]) for part in alike})
+    return replace(found, gradients=gradient_errors_alike(experiment, run))
 
 
 def by_name(errors: Errors, kind: str) -> dict[str, float]:
