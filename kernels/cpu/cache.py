@@ -76,3 +76,21 @@ def kept_in_folder() -> Iterator[None]:
         yield
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Inside this `with` block no other process is in one for this file, where the file system knows locks."""
+    try:
+        import fcntl  # which Windows does not have
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -2,7 +2,7 @@
 
     with collecting() as needed:  # nothing is launched, and results hold no numbers
         train_one_step()
-    compile_all(missing(needed))  # from now on they are on disk, for whichever process launches them
+    compile_ahead(needed)  # from now on they are on disk, for whichever process launches them
 
 Numba compiles in one thread at a time, so each core gets a process of its own. Which kernels are on disk is
 written down beside them: asking Numba would mean loading each.
@@ -28,7 +28,7 @@ import numpy as np
 from . import cache, crew, processor
 from .tasks import TaskKernel, collecting
 
-__all__ = ["collecting", "compile_all", "missing"]
+__all__ = ["collecting", "compile_ahead"]
 
 WRITTEN_DOWN = "compiled.txt"
 # A process takes a second to start; so few kernels are compiled sooner where they are launched.
@@ -92,12 +92,30 @@ def missing(needed: Iterable[tuple[TaskKernel, tuple[Any, ...]]]) -> list[Job]:
     return list(left.values()) if len(left) >= TOO_FEW else []
 
 
-def compile_all(jobs: list[Job], report: Callable[[int, str], None] = lambda done, name: None) -> int:
-    """Compile on all cores; gives how many were compiled. What a process fails at is left to the first launch.
+def compile_ahead(
+    needed: Iterable[tuple[TaskKernel, tuple[Any, ...]]],
+    report: Callable[[int, str], None] = lambda done, name: None,
+    expect: Callable[[int], None] = lambda kernels: None,
+) -> int:
+    """Compile on all cores those of the `needed` kernels that are missing; gives how many they were.
+
+    Of several programs that need the same, one compiles and the others wait for it.
 
     Args:
         report: called with the number of kernels compiled so far, and the name of the next one.
+        expect: called first with how many are missing, if any are.
     """
+    if not missing(needed):
+        return 0
+    with cache.alone(cache.folder() / WRITTEN_DOWN):
+        jobs = missing(needed)
+        if jobs:
+            expect(len(jobs))
+        return compile_all(jobs, report)
+
+
+def compile_all(jobs: list[Job], report: Callable[[int, str], None] = lambda done, name: None) -> int:
+    """Do the jobs on all cores; gives how many were done. What a process fails at is left to the first launch."""
     waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
     finished: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: a process has ended
     for job in jobs:
@@ -115,7 +133,8 @@ def compile_all(jobs: list[Job], report: Callable[[int, str], None] = lambda don
         threading.Thread(target=_serve, args=(process, waiting, finished), daemon=True).start()
     done: list[Job] = []
     running = len(processes)
-    report(0, jobs[0].name.rpartition(":")[2] if jobs else "")
+    if jobs:
+        report(0, jobs[0].name.rpartition(":")[2])
     try:
         while running:
             ended = finished.get()

@@ -10,6 +10,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -50,10 +51,11 @@ def _fingerprint() -> bytes:
     if reason:
         raise KernelError(reason)
     version = subprocess.run([_command(), "--version"], capture_output=True, check=True).stdout
-    digest = hashlib.sha256(version + repr(FLAGS + CHECKS + COUNTING).encode())
+    digest = hashlib.sha256(version + repr(FLAGS + CHECKS + COUNTING).encode() + platform.machine().encode())
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
-        digest.update(next((line for line in cpu.read_bytes().splitlines() if line.startswith(b"flags")), b""))
+        features = (b"flags", b"Features")  # on x86 and on Arm
+        digest.update(next((line for line in cpu.read_bytes().splitlines() if line.startswith(features)), b""))
     digest.update(source_digest())
     return digest.digest()
 

@@ -17,8 +17,9 @@ LINE_EVERY = 10  # kernels, where the words go into a file
 
 def compile_kernels(config: TrainConfig, dataset: ImageDataset, model: Module) -> None:
     """Compile all that training `model` on `dataset` needs, and say so; see `minigrad.train.warm_up`."""
+    from minigrad.kernels.cpu.compile_ahead import collecting, compile_ahead
     from minigrad.train.loop import make_objective
-    from minigrad.train.warm_up import compilations, compile_ahead, warm_up
+    from minigrad.train.warm_up import compilations, warm_up
 
     if config.device == "emulated":
         return  # a step in the emulator takes longer than the compilation that it would announce
@@ -30,7 +31,11 @@ def compile_kernels(config: TrainConfig, dataset: ImageDataset, model: Module) -
     def step() -> None:
         warm_up(config, model, make_objective(config), shape, len(dataset.class_names), config.device)
 
-    ahead = compile_ahead(step, notice, notice.expect) if config.device == "cpu" else 0
+    ahead = 0
+    if config.device == "cpu":
+        with collecting() as needed:
+            step()
+        ahead = compile_ahead(needed, notice, notice.expect)
     with compilations(lambda done, name: notice(ahead + done, name)) as listener:
         step()
     if count := ahead + listener.count:

@@ -18,7 +18,6 @@ from numba.core import event
 
 from minigrad.autograd import no_grad
 from minigrad.creation import asarray
-from minigrad.kernels.cpu.compile_ahead import collecting, compile_all, missing
 from minigrad.nn import Module
 from minigrad.optim import clip_grad_norm_
 from minigrad.random import default_generator
@@ -64,24 +63,6 @@ def compilations(report: Callable[[int, str], None]) -> Iterator[CompileListener
     listener = CompileListener(report)
     with event.install_listener("numba:compile", listener):
         yield listener
-
-
-def compile_ahead(
-    step: Callable[[], None], report: Callable[[int, str], None], expect: Callable[[int], None]
-) -> int:
-    """Compile on all cores what `step` would launch on the CPU; gives how many kernels that were.
-
-    Args:
-        report: called with the number of kernels compiled so far, and a name.
-        expect: called first with how many there are, if there are any.
-    """
-    with collecting() as needed:
-        step()
-    jobs = missing(needed)
-    if not jobs:
-        return 0
-    expect(len(jobs))
-    return compile_all(jobs, report)
 
 
 def warm_up(

@@ -6,11 +6,10 @@ the two overlap, the default stays. See `minigrad.kernels.tuned` for the file, a
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from minigrad.kernels.cpu.cache import alone
 from minigrad.kernels.errors import MinigradError
 from minigrad.kernels.registry import OPERATIONS, UNTUNED, tuned, use_kernels, use_tuned
 from minigrad.kernels.tuned import Choice, load, merged, without_own
@@ -117,7 +116,7 @@ def keep(choices: Iterable[Choice], path: Path) -> None:
     Raises:
         MinigradError: if the file cannot be written.
     """
-    with _alone(path):
+    with alone(path):
         write_atomically(path, merged(_text(path), choices).encode())
     use_tuned(load(path))
 
@@ -129,7 +128,7 @@ def forget(path: Path) -> int:
         MinigradError: if the file cannot be written.
     """
     count = len(load(path).choices)
-    with _alone(path):
+    with alone(path):
         rest = without_own(_text(path))
         if rest is not None:
             write_atomically(path, rest.encode())
@@ -147,21 +146,3 @@ def _text(path: Path) -> str | None:
         return path.read_text()
     except (OSError, ValueError):
         return None
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Inside this `with` block no other process changes the file, where the file system knows locks."""
-    try:
-        import fcntl  # which Windows does not have
-
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
