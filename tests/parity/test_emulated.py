@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -21,7 +20,6 @@ pytestmark = without_compiler
 
 # Pixels: the least that either network can take.
 SIZES = {"googlenet": 32, "googlenet-paper": 64}
-PARTS = ["loss", "gradients", "weights", "statistics", "evaluation"]
 # float64: what rounding (1e-16) makes of the sums of a layer in another order, amplified by 22 layers and by batch
 # norms over the two numbers that a channel of the last ones has here. 1e-12 is measured.
 TOLERANCE = 1e-10
@@ -62,41 +60,16 @@ def trained(
     return parts, ran
 
 
-@cache
-def compared(name: str) -> tuple[dict[str, dict[str, float]], list[tuple[str, Variant, str]]]:
-    """The relative errors of a step in the emulator, by part and name, and which kernels ran it."""
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("googlenet-paper", marks=pytest.mark.slow)])
+def test_a_training_step_is_the_cpus_and_made_by_cuda_kernels(name: str) -> None:
     ours, ran = trained(name, "emulated")
     right, _ = trained(name, "cpu")
-    assert {part: arrays.keys() for part, arrays in ours.items()} == {
-        p: arrays.keys() for p, arrays in right.items()
-    }
-    return {
-        part: {path: float(np.linalg.norm(ours[part][path] - x) / np.linalg.norm(x)) for path, x in arrays.items()}
-        for part, arrays in right.items()
-    }, ran
-
-
-both_networks = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param("googlenet", marks=pytest.mark.xdist_group("emulated-googlenet")),
-        pytest.param("googlenet-paper", marks=[pytest.mark.slow, pytest.mark.xdist_group("emulated-paper")]),
-    ],
-)
-
-
-@pytest.mark.parametrize("part", PARTS)
-@both_networks
-def test_a_training_step_is_the_cpus(name: str, part: str) -> None:
-    errors = compared(name)[0][part]
-    assert not {path: error for path, error in errors.items() if not error <= TOLERANCE}
-
-
-@both_networks
-def test_every_kernel_of_the_step_is_a_cuda_kernel(name: str) -> None:
-    ran = compared(name)[1]
     assert {on for _, _, on in ran} == {"emulated"}
     assert not {(operation, variant.name) for operation, variant, _ in ran if variant.device != "cuda"}
+    for part, arrays in right.items():
+        assert ours[part].keys() == arrays.keys()
+        errors = {path: np.linalg.norm(ours[part][path] - x) / np.linalg.norm(x) for path, x in arrays.items()}
+        assert not {path: error for path, error in errors.items() if not error <= TOLERANCE}
 
 
 @pytest.mark.slow

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from functools import cache, lru_cache
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -25,95 +20,77 @@ EXPERIMENTS = {
     "googlenet-paper, 224 pixels": Experiment("googlenet-paper", size=224, batch=1, steps=1),
 }
 TRAINED = ["googlenet", "googlenet-paper"]
-KINDS = ["activations", "gradients", "statistics", "evaluation", "losses"]
 
 
-def cases(names: Iterable[str]) -> list[Any]:
-    """Every experiment with every kind of error; the paper's network has no running statistics."""
-    return [
-        pytest.param(name, kind, marks=together(name))
-        for name in names
-        for kind in KINDS
-        if not ("paper" in name and kind == "statistics")
-    ]
+def by_part(errors: Errors) -> dict[str, dict[str, float]]:
+    """The errors by kind, and in it by layer, parameter, buffer or step."""
+    return {
+        "activations": dict(errors.activations),
+        "gradients": dict(errors.gradients),
+        "statistics": dict(errors.statistics),
+        "evaluation": {"logits": errors.evaluation},
+        "losses": {f"step {i + 1}": error for i, error in enumerate(errors.losses)},
+    }
 
 
-def together(name: str) -> pytest.MarkDecorator:
-    """Tests of one experiment run in one process, which runs it once."""
-    return pytest.mark.xdist_group(name)
-
-
-@lru_cache(maxsize=1)  # a run holds hundreds of megabytes
-def truth(name: str) -> Run:
-    return run_torch(EXPERIMENTS[name], "float64")
-
-
-@cache
-def errors(name: str, framework: str, dtype: str) -> Errors:
-    """Those of float32 gradients are against a truth that decided alike, and otherwise of PyTorch's float64."""
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_in_float64_everything_is_pytorchs(name: str) -> None:
     experiment = EXPERIMENTS[name]
-    run = {"minigrad": run_minigrad, "torch": run_torch}[framework](experiment, dtype)
-    found = Errors.of(run, truth(name))
-    if dtype == "float64":
-        return found
-    return replace(found, gradients=gradient_errors_alike(experiment, run))
-
-
-def by_name(errors: Errors, kind: str) -> dict[str, float]:
-    """The errors of one kind, by layer, parameter, buffer or step."""
-    found = getattr(errors, kind)
-    if isinstance(found, float):
-        return {kind: found}
-    return dict(found) if hasattr(found, "keys") else {f"step {i + 1}": error for i, error in enumerate(found)}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), cases(EXPERIMENTS))
-def test_in_float64_everything_is_pytorchs(name: str, kind: str) -> None:
-    found = by_name(errors(name, "minigrad", "float64"), kind)
+    errors = Errors.of(run_minigrad(experiment, "float64"), run_torch(experiment, "float64"))
     # The aim of the project is 1e-8: rounding (1e-16) times what 22 layers and ten steps amplify (up to 1e4).
-    wrong = {part: error for part, error in found.items() if not error < 1e-8}
-    assert found
+    wrong = {
+        (kind, part): error
+        for kind, found in by_part(errors).items()
+        for part, error in found.items()
+        if not error < 1e-8
+    }
     assert not wrong
+    assert_everything_is_compared(errors, experiment)
+
+
+def assert_everything_is_compared(errors: Errors, experiment: Experiment) -> None:
+    """Every layer, parameter, buffer and step."""
+    model = models.build(experiment.model, num_classes=10, init_weights=False)
+    assert errors.gradients.keys() == {"images", *dict(model.named_parameters())}
+    assert errors.statistics.keys() == dict(model.named_buffers()).keys()
+    layers = {path for path, module in model.named_modules() if path and not isinstance(module, mg.nn.BatchNorm2d)}
+    assert errors.activations.keys() == layers
+    assert len(errors.losses) == experiment.steps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "kind"), cases(TRAINED))
-def test_in_float32_errors_are_of_the_size_of_pytorchs_own(name: str, kind: str) -> None:
-    ours = by_name(errors(name, "minigrad", "float32"), kind)
-    theirs = by_name(errors(name, "torch", "float32"), kind)
-    if kind == "losses":  # one number may happen to be rounded to the very truth, so the steps are taken together
-        ours, theirs = {"worst": max(ours.values())}, {"worst": max(theirs.values())}
-    # Both round as often, but the transforms of Winograd's convolution lose some bits: up to 4 times PyTorch's
+@pytest.mark.parametrize("name", TRAINED)
+def test_in_float32_errors_are_of_the_size_of_pytorchs_own(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+    truth = run_torch(experiment, "float64")
+    found = []
+    for framework in (run_minigrad, run_torch):
+        run = framework(experiment, "float32")
+        found.append(by_part(Errors.of(run, truth)))
+        found[-1]["gradients"] = gradient_errors_alike(experiment, run)
+        # One loss may happen to be rounded to the very truth, so the steps are taken together.
+        found[-1]["losses"] = {"worst": max(found[-1]["losses"].values())}
+    ours, theirs = found
+    # Both round as often, but the transforms of Winograd's convolution lose some bits: up to 6 times PyTorch's
     # error is measured. Where PyTorch was lucky with a few numbers, its median error counts.
-    typical = float(np.median(list(theirs.values())))
     wrong = {
-        part: (ours[part], theirs[part]) for part in ours if not ours[part] <= 10 * max(theirs[part], typical)
+        (kind, part): (error, theirs[kind][part])
+        for kind in ours
+        for part, error in ours[kind].items()
+        if not error <= 10 * max(theirs[kind][part], float(np.median(list(theirs[kind].values()))))
     }
     assert not wrong
 
 
-trained_ones = pytest.mark.parametrize("name", [pytest.param(name, marks=together(name)) for name in TRAINED])
-
-
 @pytest.mark.slow
-@trained_ones
-def test_every_layer_parameter_and_buffer_is_compared(name: str) -> None:
-    model = models.build(name, num_classes=10, init_weights=False)
-    found = errors(name, "minigrad", "float64")
-    assert found.gradients.keys() == {"images", *dict(model.named_parameters())}
-    assert found.statistics.keys() == dict(model.named_buffers()).keys()
-    layers = {path for path, module in model.named_modules() if path and not isinstance(module, mg.nn.BatchNorm2d)}
-    assert found.activations.keys() == layers
-    assert len(found.losses) == 10
-
-
-@pytest.mark.slow
-@trained_ones
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_ten_steps_train(name: str) -> None:
     # Losses that agree would say nothing if the steps did not change the weights.
-    losses = truth(name).losses
-    standing = run_torch(Experiment(name, learning_rate=0.0), "float64").losses
+    losses, standing = (
+        run_torch(Experiment(name, learning_rate=rate), "float64").losses
+        for rate in (Experiment.learning_rate, 0.0)
+    )
     assert losses[0] == standing[0]
     assert min(abs(a / b - 1) for a, b in zip(losses[1:], standing[1:], strict=True)) > 1e-3
 

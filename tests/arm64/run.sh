@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs the package for 64-bit Arm and runs some of its tests, on a Debian machine of another kind.
+#
+#     tests/arm64/run.sh FOLDER
+#
+# Everything goes into FOLDER (0.8 GB): Debian's Python for arm64, wheels from PyPI, compiled kernels. qemu-user executes
+# it. Status 77 says that this machine cannot do it (no Debian, no root, no network), and why.
+set -euo pipefail
+folder="$(mkdir -p "$1" && cd "$1" && pwd)"
+source="$(cd "$(dirname "$0")/../.." && pwd)"
+cannot() { echo "not tried: $1" >&2; exit 77; }
+
+command -v apt-get dpkg-deb >/dev/null || cannot "no apt-get here"
+[ "$(uname -m)" = aarch64 ] && cannot "this machine is one"
+if ! command -v qemu-aarch64-static >/dev/null; then
+    [ "$(id -u)" = 0 ] || cannot "qemu-user-static is not installed, and only root can"
+    { apt-get -qq update && apt-get -qq install -y --no-install-recommends qemu-user-static; } >/dev/null \
+        || cannot "Debian's qemu-user-static cannot be had"
+fi
+
+# Debian's packages for arm64, unpacked; the machine's own list of packages stays as it is.
+cd "$folder"
+mkdir -p apt/lists/partial apt/cache/archives/partial root home hook tree
+: > apt/status
+apt_arm64() {
+    apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State::lists="$folder/apt/lists" \
+        -o Dir::Cache="$folder/apt/cache" -o Dir::State::status="$folder/apt/status" -o APT::Sandbox::User=root "$@"
+}
+{ apt_arm64 update && apt_arm64 install -y --no-install-recommends --download-only python3 libstdc++6 libgomp1; } \
+    >/dev/null || cannot "Debian's packages for arm64 cannot be had"
+for package in apt/cache/archives/*.deb; do dpkg-deb -x "$package" root; done
+python="$(basename "$(readlink -f root/usr/bin/python3)")"  # python3.11
+
+# The package and what it needs, as wheels.
+platforms=()
+for libc in manylinux2014 manylinux_2_17 manylinux_2_26 manylinux_2_27 manylinux_2_28 manylinux_2_31 manylinux_2_34; do
+    platforms+=(--platform "${libc}_aarch64")
+done
+version="${python#python}"
+python3 - "$source/pyproject.toml" > requirements.txt <<'PYTHON'
+import sys, tomllib
+print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], "pytest>=8", "pytest-xdist>=3.6", sep="\n")
+PYTHON
+python3 -m pip install -q --target site --upgrade --only-binary=:all: --python-version "$version" --implementation cp \
+    --abi "cp${version/./}" --abi abi3 --abi none "${platforms[@]}" -r requirements.txt
+python3 -m pip install -q --no-deps --upgrade --target site "$source"
+
+# Where the kernel cannot start programs for Arm by itself, Python must start Python through qemu. No compiler is found:
+# the machine's own makes no code for Arm.
+echo "import sys; sys.executable = '$folder/python'" > hook/sitecustomize.py
+cat > python <<SHELL
+#!/bin/sh
+export PYTHONPATH="$folder/hook:$folder/site" PYTHONNOUSERSITE=1 HOME="$folder/home" PATH="$folder/none" CXX=none
+export NUMBA_CACHE_DIR="\${NUMBA_CACHE_DIR:-$folder/compiled}" QEMU_LD_PREFIX="$folder/root"
+unset XDG_CACHE_HOME OPENBLAS_CORETYPE
+exec $(command -v qemu-aarch64-static) -L "$folder/root" "$folder/root/usr/bin/$python" "\$@"
+SHELL
+chmod +x python
+
+# Beside the tests there must be no kernels/ and models/, which would stand in front of the installed ones.
+cp -r "$source/tests" "$source/pyproject.toml" tree/
+cd tree
+PYTHONDONTWRITEBYTECODE=1 ../python -m pytest -q -p no:cacheprovider -m "not lengthy and not emulated and not gpu" \
+    tests/kernels/test_{processor,crew,matmul,buffers,recording,accumulate,concat,dropout,replays}.py
