@@ -21,11 +21,15 @@ from benchmarks.googlenet import ratios_over_the_best
 def markdown(documents: Sequence[dict[str, Any]]) -> str:
     """The table of all jobs; a column a processor."""
     columns: dict[str, dict[str, tuple[float, float]]] = {}  # processor: job: (milliseconds, ratio)
+    memories: dict[str, str] = {}
     for document in documents:
         times = {row["job"]: row["median_ms"] for row in document["rows"] if row["contender"] == OURS}
         ratios = ratios_over_the_best(document["rows"])
         column = columns.setdefault(document["environment"]["processor"], {})
         column |= {job: (times[job], ratio) for job, ratio in ratios.items()}
+        if memory := document["peak_memory_mb"]:
+            others = min(megabytes for name, megabytes in memory.items() if "torch" in name.lower())
+            memories[document["environment"]["processor"]] = f"{memory[OURS]:.0f} MB, PyTorch {others:.0f} MB"
     jobs = list(dict.fromkeys(job for column in columns.values() for job in column))
     lines = ["| | " + " | ".join([*columns, "range"]) + " |", "|---" * (len(columns) + 2) + "|"]
     for job in jobs:
@@ -34,7 +38,8 @@ def markdown(documents: Sequence[dict[str, Any]]) -> str:
         ratios_here = [cell[1] for cell in found if cell is not None]
         spread = f"{min(ratios_here):.2f} to {max(ratios_here):.2f}" if len(ratios_here) > 1 else ""
         lines.append("| " + " | ".join([job, *cells, spread]) + " |")
-    return "\n".join(lines)
+    cells = [memories.get(processor, "") for processor in columns]
+    return "\n".join([*lines, "| " + " | ".join(["peak memory in training", *cells, ""]) + " |"])
 
 
 def main(arguments: Sequence[str]) -> None:
