@@ -29,7 +29,8 @@ def markdown(documents: Sequence[dict[str, Any]]) -> str:
         column |= {job: (times[job], ratio) for job, ratio in ratios.items()}
         if memory := document["peak_memory_mb"]:
             others = min(megabytes for name, megabytes in memory.items() if "torch" in name.lower())
-            memories[document["environment"]["processor"]] = f"{memory[OURS]:.0f} MB, PyTorch {others:.0f} MB"
+            text = f"{memory[OURS]:.0f} MB, PyTorch {others:.0f} MB"
+            memories.setdefault(document["environment"]["processor"], text)
     jobs = list(dict.fromkeys(job for column in columns.values() for job in column))
     lines = ["| | " + " | ".join([*columns, "range"]) + " |", "|---" * (len(columns) + 2) + "|"]
     for job in jobs:

@@ -110,26 +110,20 @@ def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run
     """Train minigrad's model in `dtype`; "bfloat16" is mixed precision on float32 weights."""
     run = Run()
     dtype, products = ("float32", dtype) if dtype == "bfloat16" else (dtype, None)
-    model = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
-    model.load_state_dict(experiment.state())
+
+    def build() -> Module:
+        model = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
+        model.load_state_dict(experiment.state())
+        return model
+
+    images, _ = next(experiment.batches())
+    with mg.autocast(products):  # in a model of its own: layers that hooks look at are carried out one by one
+        _record_layers(build(), mg.tensor(images, dtype=dtype, requires_grad=True, device=device), run)
+    model = build()
     optimizer = SGD(model.parameters(), experiment.learning_rate, experiment.momentum)
-    watched = models.build(experiment.model, init_weights=False, **experiment.options).to(device, dtype)
-    watched.load_state_dict(experiment.state())
-    for name, module in watched.named_modules():
-        # A batch norm's output has been through the ReLU here, so the unit that both are in is compared instead.
-        if name and not isinstance(module, BatchNorm2d):
-
-            def record(module: Module, inputs: Any, output: mg.Tensor, name: str = name) -> None:
-                run.activations[name] = np.array(output.numpy(), np.float64)
-                if isinstance(module, MaxPool2d):
-                    run.pooled[name] = np.array(inputs[0].numpy(), np.float64)
-
-            module.register_forward_hook(record)
     for step, (images, labels) in enumerate(experiment.batches()):
         x = mg.tensor(images, dtype=dtype, requires_grad=True, device=device)
         with mg.autocast(products):
-            if step == 0:  # in a model of its own: layers that hooks look at are carried out one by one
-                watched(x)
             loss = models.loss(model(x), mg.tensor(labels, device=device))
         optimizer.zero_grad()
         loss.backward()
@@ -145,6 +139,21 @@ def run_minigrad(experiment: Experiment, dtype: str, device: str = "cpu") -> Run
                 run.evaluation = np.array(model(mg.tensor(images, dtype=dtype, device=device)), np.float64)
             model.train()
     return run
+
+
+def _record_layers(model: Module, x: mg.Tensor, run: Run) -> None:
+    """Note what each layer of `model` gives for `x`, and what its max pools take."""
+    for name, module in model.named_modules():
+        # A batch norm's output has been through the ReLU here, so the unit that both are in is compared instead.
+        if name and not isinstance(module, BatchNorm2d):
+
+            def record(module: Module, inputs: Any, output: mg.Tensor, name: str = name) -> None:
+                run.activations[name] = np.array(output.numpy(), np.float64)
+                if isinstance(module, MaxPool2d):
+                    run.pooled[name] = np.array(inputs[0].numpy(), np.float64)
+
+            module.register_forward_hook(record)
+    model(x)
 
 
 def run_torch(experiment: Experiment, dtype: str, device: str = "cpu", following: Run | None = None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import minigrad as mg
+from benchmarks.machines import markdown
 from minigrad.cli import main
 from minigrad.kernels import conv2d
 
@@ -93,3 +95,11 @@ def test_every_link_leads_to_a_file() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
     assert [link for link in links if not link.startswith("http") and not (ROOT / link).exists()] == []
+
+
+def test_the_table_of_machines_is_what_the_committed_results_say() -> None:
+    files = sorted((ROOT / "benchmarks" / "results").glob("googlenet-cpu-*.json"))
+    table = markdown([json.loads(file.read_text()) for file in files])
+    assert table in README
+    processors = set(table.splitlines()[0].split("|")) - {"", " ", " range "}
+    assert len(processors) >= 2

@@ -29,7 +29,8 @@ from minigrad.train.precision import computing_in
 SIDE = 12
 ON_GPU = [
     pytest.param("emulated", marks=without_compiler),
-    pytest.param("stand-in", marks=without_compiler),
+    # The same launches through CuPy's calls, which test_captured_loop.py makes in every run of the tests.
+    pytest.param("stand-in", marks=[without_compiler, pytest.mark.lengthy]),
     pytest.param("gpu", marks=[pytest.mark.gpu, without_gpu]),
 ]
 
