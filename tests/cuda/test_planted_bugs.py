@@ -32,7 +32,10 @@ FOUND = {
     "index_outside_of_shared": ["thread (60, 0, 0)", "planted_bugs.cu:", "element 64 of 'float [64]'"],
     "barrier_not_for_all": ["planted_bugs.cu:", "thread (7, 0, 0) has left the kernel without it"],
     "two_barriers": ["planted_bugs.cu:", "a barrier must be reached by all"],
-    "shuffle_without_a_lane": ["block (0, 0, 0)", "thread (4, 0, 0) has left the kernel without it"],
+    "shuffle_without_a_lane": [
+        "block (",  # either: they run at the same time
+        "thread (4, 0, 0) has left the kernel without it",
+    ],
     "misaligned_vector": ["planted_bugs.cu:", "float4", "no multiple of 16"],
     "missing_copy_wait": ["argument 1", "memory that nobody had set"],
 }
