@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .torch_googlenet import ConvNormReLU, ConvReLU, Head
 
 SMALL = 1e-12  # beside activations of about 1
+NEARLY = 1e-3  # of a layer's largest number: runs that differ by more differ by other than rounding
 
 
 def follow_decisions(
@@ -47,7 +48,9 @@ def _on_the_side_of(other: np.ndarray) -> Any:
     def move(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         value = output.detach()
         across = torch.where(positive, SMALL, -SMALL) - value
-        return output + torch.where((value > 0) == positive, 0.0, across)
+        moved = torch.where((value > 0) == positive, 0.0, across)
+        require_nearly_equal(moved, value)
+        return output + moved
 
     return move
 
@@ -57,6 +60,15 @@ def _with_the_values_of(other: np.ndarray) -> Any:
 
     def replace(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         (x,) = inputs
-        return x + (torch.from_numpy(other).to(x.dtype) - x.detach())
+        moved = torch.from_numpy(other).to(x.dtype) - x.detach()
+        require_nearly_equal(moved, x.detach())
+        return x + moved
 
     return replace
+
+
+def require_nearly_equal(moved: Tensor, values: Tensor) -> None:
+    """Raises ValueError where the runs differ by more than rounding."""
+    distance, largest = moved.abs().max().item(), values.abs().max().item()
+    if not distance <= NEARLY * largest:
+        raise ValueError(f"the runs differ by {distance:.1e} where the largest number is {largest:.1e}")

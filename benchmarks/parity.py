@@ -341,8 +341,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"\n{losses_table(columns, truth)}\n")
     for title, errors in columns.items():
         worst = ", ".join(f"{kind} {error:.1e}" for kind, error in errors.worst().items())
-        alike = max(gradient_errors_alike(experiment, runs[title]).values())
-        print(f"{title}: worst errors: {worst}; gradients, where the truth decides alike, {alike:.1e}")
+        print(f"{title}: worst errors: {worst}")
+        try:
+            alike = max(gradient_errors_alike(experiment, runs[title]).values())
+            print(f"{title}: worst error of gradients where the truth decides alike: {alike:.1e}")
+        except ValueError as error:
+            print(f"{title}: no truth that decides alike: {error}")
     return 0
 
 

@@ -169,7 +169,7 @@ def _run(
     block = min(max(2, BLOCK_BYTES // (2 * ROWS * row_bytes)), -(-blocks // row_tasks)) * ROWS
     tasks = row_tasks * column_tasks
     scratch_bytes = SUM_BYTES + 64 + 2 * (block + reach) * row_bytes
-    not_finite = np.empty(tasks, np.int64)
+    not_finite = np.zeros(tasks, np.int64)
     _convolve(
         tasks, plane, row_of(plane), positions, reach, block, flat, row, c, row_bytes, packed, k,
         np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias), relu,

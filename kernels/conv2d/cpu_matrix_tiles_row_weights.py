@@ -167,7 +167,7 @@ def weight_gradient_matrix_tile_rows(problem: Conv2dProblem, x: Array, gy: Array
     sums = empty((tasks * sums_bytes // 4 + 16,), np.float32)
     begin = -sums.ctypes.data % 64 // 4
     sums = sums[begin : begin + tasks * sums_bytes // 4]
-    not_finite = np.empty(tasks, np.int64)
+    not_finite = np.zeros(tasks, np.int64)
     _accumulate(
         tasks, problem.batch, height, width, c, pixel_rows(x)[0], p, q, k, gy_flat, gy_row, r, s * c, stride_h,
         problem.padding[0], problem.padding[1], stride_w * c,

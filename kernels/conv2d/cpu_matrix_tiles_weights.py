@@ -193,7 +193,7 @@ def weight_gradient_matrix_tiles(problem: Conv2dProblem, x: Array, gy: Array) ->
     sums_bytes = row_blocks * panels * r * s * SUM_BYTES
     sums = empty((parts * sums_bytes // 4 + 16,), np.float32)
     (x_flat, x_row), (gy_flat, gy_row) = pixel_rows(channels_last(x)), pixel_rows(channels_last(gy))
-    not_finite = np.empty(tasks, np.int64)
+    not_finite = np.zeros(tasks, np.int64)
     _accumulate(
         tasks, plane, row_of(plane), positions, reach, block, x_flat, x_row, c, gy_flat, gy_row, k, row_bytes,
         part_bytes, empty((tasks * scratch_bytes,), np.uint8), scratch_bytes, sums, sums_bytes,

@@ -20,8 +20,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 KERNELS = Path(__file__).parents[1]
 NAME = re.compile("numba-[0-9a-f]{16}")
@@ -67,6 +69,23 @@ def home() -> Path:
     return passing
 
 
+class _LockedIndex(IndexDataCacheFile):
+    """Numba's index of one function's compiled versions, to which one process adds at a time.
+
+    Numba takes no lock: of two processes that add at once, both may choose the same file for their code, and the
+    code of one is then loaded for the types of the other.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        with alone(Path(self._index_path).with_name("index")):
+            super().save(key, data)
+
+
+def lock_index(compiled: Any) -> None:
+    """Let a function that Numba caches add to its index alone."""
+    compiled._cache._cache_file.__class__ = _LockedIndex
+
+
 @contextmanager
 def kept_in_folder() -> Iterator[None]:
     """Functions that Numba is told to cache inside this `with` block are kept in `folder()`."""
@@ -90,7 +109,8 @@ def alone(path: Path) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

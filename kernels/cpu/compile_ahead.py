@@ -4,69 +4,82 @@
         train_one_step()
     compile_ahead(needed)  # from now on they are on disk, for whichever process launches them
 
-Numba compiles in one thread at a time, so each core gets a process of its own. Which kernels are on disk is
-written down beside them: asking Numba would mean loading each.
+Numba compiles in one thread at a time, so there are several processes. Which kernels are on disk is written down
+beside them, a line each: Numba can tell only by loading the kernel.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
+import hashlib
 import importlib
 import os
-import pickle
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding
 import numpy as np
 
 from . import cache, crew, processor
+from .jit import get_num_threads
 from .tasks import TaskKernel, collecting
 
 __all__ = ["collecting", "compile_ahead"]
 
 WRITTEN_DOWN = "compiled.txt"
-# A process takes a second to start; so few kernels are compiled sooner where they are launched.
-TOO_FEW = 4
+FEWEST = 4  # starting a process takes a second: fewer kernels compile sooner in this one
 LAUNCHERS = "launchers"  # what every kernel is launched by
 DONE, FAILED = "done\n", "failed\n"  # what a process says after a job
 
 
-def _example(argument: Any) -> Any:
-    """The smallest argument of the same type."""
+def _described(argument: Any) -> str:
+    """An argument's type in a word: "float32:4" (an array with 4 axes), "tuple:2", "int", "float64"."""
     if isinstance(argument, np.ndarray):
-        return np.empty((0,) * argument.ndim, argument.dtype)
-    if isinstance(argument, tuple):
-        return (0,) * len(argument)
-    return type(argument)(0)
+        return f"{argument.dtype.name}:{argument.ndim}"
+    return f"tuple:{len(argument)}" if isinstance(argument, tuple) else type(argument).__name__
+
+
+def _example(word: str) -> Any:
+    """The smallest argument of a type."""
+    kind, _, count = word.partition(":")
+    if kind == "tuple":
+        return (0,) * int(count)
+    if count:
+        return np.empty((0,) * int(count), kind)
+    builtin = {"int": 0, "float": 0.0}
+    return builtin[kind] if kind in builtin else np.dtype(kind).type(0)
 
 
 @functools.cache
-def _processor() -> str:
+def _target() -> str:
     """What code is compiled for: several machines may share a folder."""
-    return llvmlite.binding.get_host_cpu_name() if processor.NAME == processor.NATIVE else processor.NAME
+    features = hashlib.sha256(" ".join(sorted(processor.FEATURES)).encode()).hexdigest()[:8]
+    name = llvmlite.binding.get_host_cpu_name() if processor.NAME == processor.NATIVE else processor.NAME
+    return f"{name}-{features}"
 
 
+@dataclass(frozen=True)
 class Job:
-    """A kernel to be compiled for arguments of certain types; a `name` that other processes can import."""
+    """A kernel to be compiled: "module:name", and its arguments' types as `_described` has them."""
 
-    def __init__(self, name: str, arguments: tuple[Any, ...] = ()) -> None:
-        self.name = name
-        self.arguments = arguments
+    name: str
+    types: tuple[str, ...] = ()
 
     @property
     def line(self) -> str:
-        """The job as one line of text, the same for the same kernel and types."""
-        return base64.b64encode(pickle.dumps((_processor(), self.name, self.arguments))).decode()
+        """The job as a line of text."""
+        return " ".join((_target(), self.name, *self.types))
 
     @staticmethod
     def of_line(line: str) -> Job:
-        return Job(*pickle.loads(base64.b64decode(line))[1:])
+        _, name, *types = line.split()
+        return Job(name, tuple(types))
 
     def do(self) -> None:
         if self.name == LAUNCHERS:
@@ -74,7 +87,7 @@ class Job:
         else:
             module, _, name = self.name.partition(":")
             kernel: TaskKernel = getattr(importlib.import_module(module), name)
-            kernel.compile(self.arguments)
+            kernel.compile(tuple(map(_example, self.types)))
 
 
 def missing(needed: Iterable[tuple[TaskKernel, tuple[Any, ...]]]) -> list[Job]:
@@ -82,14 +95,14 @@ def missing(needed: Iterable[tuple[TaskKernel, tuple[Any, ...]]]) -> list[Job]:
     jobs = [Job(LAUNCHERS)]
     for kernel, arguments in needed:
         module, name = kernel.function.__module__, kernel.function.__qualname__
-        if getattr(sys.modules.get(module), name, None) is kernel:  # a local one, no other process finds
-            jobs.append(Job(f"{module}:{name}", tuple(map(_example, arguments))))
+        if getattr(sys.modules.get(module), name, None) is kernel:  # other processes cannot import a local one
+            jobs.append(Job(f"{module}:{name}", tuple(map(_described, arguments))))
     try:
         done = set((cache.folder() / WRITTEN_DOWN).read_text().splitlines())
     except OSError:
         done = set()
     left = {job.line: job for job in jobs if job.line not in done}
-    return list(left.values()) if len(left) >= TOO_FEW else []
+    return list(left.values()) if len(left) >= FEWEST else []
 
 
 def compile_ahead(
@@ -102,7 +115,7 @@ def compile_ahead(
     Of several programs that need the same, one compiles and the others wait for it.
 
     Args:
-        report: called with the number of kernels compiled so far, and the name of the next one.
+        report: called with the number of kernels compiled so far, and the name of the last one.
         expect: called first with how many are missing, if any are.
     """
     if not missing(needed):
@@ -120,22 +133,16 @@ def compile_all(jobs: list[Job], report: Callable[[int, str], None] = lambda don
     finished: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # None: a process has ended
     for job in jobs:
         waiting.put(job)
-    # A folder that only this process knows must be theirs, too.
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache.home())}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, text=True, env=environment,
-        )
-        for _ in range(min(os.cpu_count() or 1, len(jobs)))
-    ]  # fmt: skip
-    for process in processes:
-        threading.Thread(target=_serve, args=(process, waiting, finished), daemon=True).start()
+    processes: list[subprocess.Popen[str]] = []
     done: list[Job] = []
-    running = len(processes)
-    if jobs:
-        report(0, jobs[0].name.rpartition(":")[2])
     try:
+        for _ in range(min(get_num_threads(), len(jobs))):
+            with suppress(OSError):  # those that could be started do all
+                processes.append(_started())
+        for process in processes:
+            threading.Thread(target=_serve, args=(process, waiting, finished), daemon=True).start()
+        running = len(processes)
+        report(0, "")
         while running:
             ended = finished.get()
             if ended is None:
@@ -147,8 +154,20 @@ def compile_all(jobs: list[Job], report: Callable[[int, str], None] = lambda don
         for process in processes:
             process.kill()
             process.wait()
-    _write_down(done)
+        _write_down(done)
     return len(done)
+
+
+def _started() -> subprocess.Popen[str]:
+    """A process that works off jobs and keeps what it compiles where this one does."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],  # -P: a user's queue.py in this folder is none of ours
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(cache.folder().parent)},
+    )
 
 
 def _serve(process: subprocess.Popen[str], waiting: queue.SimpleQueue[Job], finished: Any) -> None:
@@ -176,7 +195,7 @@ def _write_down(jobs: Iterable[Job]) -> None:
         with (cache.folder() / WRITTEN_DOWN).open("a") as file:
             file.write(lines)
     except OSError:
-        pass  # another run compiles once more, or rather finds all compiled
+        pass  # the next run does these jobs again, and Numba loads them from disk
 
 
 def _work() -> None:

@@ -268,7 +268,7 @@ def packed_panels(
     """
     panels = -(-columns // COLUMNS)
     packed = empty((panels * taps * -(-depth // DEPTH) * PANEL_BYTES + 64,), np.uint8)
-    not_finite = np.empty(panels, np.int64)
+    not_finite = np.zeros(panels, np.int64)
     _pack_panels(
         panels, np.ascontiguousarray(weight).reshape(-1), *strides, taps, depth, columns, packed, not_finite
     )

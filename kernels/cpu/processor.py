@@ -51,11 +51,10 @@ def read_environment() -> str:
         reason = (
             f"this processor lacks {', '.join(sorted(LEVELS[name] - own_features()))}"
             if name in LEVELS
-            else "there is no such level"
+            else "it is not a known processor"
         )
         raise MinigradError(
-            f"environment variable {ENVIRONMENT_VARIABLE}={name!r}: {reason}; this machine can follow "
-            + ", ".join(levels())
+            f"environment variable {ENVIRONMENT_VARIABLE}={name!r}: {reason}; use one of " + ", ".join(levels())
         )
     return name
 
@@ -71,9 +70,9 @@ def _compile_for(name: str) -> frozenset[str]:
 try:
     NAME = read_environment()
 except MinigradError:
-    # An error of an import could not be told in one line: the first kernel, and the command line, tell it.
+    # Raised here, it would be a traceback of the import: the command line and the first kernel report it.
     NAME = NATIVE
 FEATURES = _compile_for(NAME)
 
 VECTOR_BYTES = 64 if "avx512f" in FEATURES else 32 if "avx" in FEATURES else 16
-VECTOR_REGISTERS = 32 if VECTOR_BYTES == 64 or platform.machine() in ("aarch64", "arm64") else 16
+VECTOR_REGISTERS = 32 if VECTOR_BYTES == 64 or platform.machine().lower() in ("aarch64", "arm64") else 16

@@ -221,7 +221,10 @@ _needed: ContextVar[dict[tuple[Any, ...], Needed] | None] = ContextVar("minigrad
 
 @contextmanager
 def collecting() -> Iterator[ValuesView[Needed]]:
-    """Inside this `with` block kernels are not launched: what it gives lists each, with arguments of its types."""
+    """Inside this `with` block kernels are not launched: what it gives lists each, with arguments of its types.
+
+    What a kernel would tell the host, which then decides what to launch, must be zeros before the launch.
+    """
     needed: dict[tuple[Any, ...], Needed] = {}
     token = _needed.set(needed)
     try:

@@ -3,8 +3,8 @@
 #
 #     tests/arm64/run.sh FOLDER
 #
-# Everything goes into FOLDER (0.8 GB): Debian's Python for arm64, wheels from PyPI, compiled kernels. qemu-user executes
-# it. Status 77 says that this machine cannot do it (no Debian, no root, no network), and why.
+# Everything goes into FOLDER (1 GB): qemu-user, Debian's Python for arm64, wheels, compiled kernels. Status 77 says
+# that this machine cannot do it (no Debian, no network), and why.
 set -euo pipefail
 folder="$(mkdir -p "$1" && cd "$1" && pwd)"
 source="$(cd "$(dirname "$0")/../.." && pwd)"
@@ -12,23 +12,25 @@ cannot() { echo "not tried: $1" >&2; exit 77; }
 
 command -v apt-get dpkg-deb >/dev/null || cannot "no apt-get here"
 [ "$(uname -m)" = aarch64 ] && cannot "this machine is one"
-if ! command -v qemu-aarch64-static >/dev/null; then
-    [ "$(id -u)" = 0 ] || cannot "qemu-user-static is not installed, and only root can"
-    { apt-get -qq update && apt-get -qq install -y --no-install-recommends qemu-user-static; } >/dev/null \
-        || cannot "Debian's qemu-user-static cannot be had"
-fi
-
-# Debian's packages for arm64, unpacked; the machine's own list of packages stays as it is.
 cd "$folder"
-mkdir -p apt/lists/partial apt/cache/archives/partial root home hook tree
-: > apt/status
-apt_arm64() {
-    apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State::lists="$folder/apt/lists" \
-        -o Dir::Cache="$folder/apt/cache" -o Dir::State::status="$folder/apt/status" -o APT::Sandbox::User=root "$@"
+mkdir -p home hook tree
+
+# Debian's packages, unpacked into a folder; nothing is installed, and the machine's list of packages stays as it is.
+unpack() {  # ARCHITECTURE FOLDER PACKAGE...
+    local state="$folder/apt-$1" architecture=$1 target=$2 package
+    shift 2
+    mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$target"
+    : > "$state/status"
+    local options=(-qq -o APT::Architecture="$architecture" -o APT::Architectures="$architecture" -o Debug::NoLocking=1
+        -o Dir::State::lists="$state/lists" -o Dir::Cache="$state/cache" -o Dir::State::status="$state/status"
+        -o APT::Sandbox::User=root)
+    { apt-get "${options[@]}" update && apt-get "${options[@]}" install -y --no-install-recommends --download-only "$@"; } \
+        >/dev/null || cannot "Debian's packages for $architecture cannot be had"
+    for package in "$state"/cache/archives/*.deb; do dpkg-deb -x "$package" "$target"; done
 }
-{ apt_arm64 update && apt_arm64 install -y --no-install-recommends --download-only python3 libstdc++6 libgomp1; } \
-    >/dev/null || cannot "Debian's packages for arm64 cannot be had"
-for package in apt/cache/archives/*.deb; do dpkg-deb -x "$package" root; done
+unpack "$(dpkg --print-architecture)" machine qemu-user-static
+qemu="$folder/machine/usr/bin/qemu-aarch64-static"
+unpack arm64 root python3 libstdc++6 libgomp1
 python="$(basename "$(readlink -f root/usr/bin/python3)")"  # python3.11
 
 # The package and what it needs, as wheels.
@@ -42,7 +44,7 @@ import sys, tomllib
 print(*tomllib.load(open(sys.argv[1], "rb"))["project"]["dependencies"], "pytest>=8", "pytest-xdist>=3.6", sep="\n")
 PYTHON
 python3 -m pip install -q --target site --upgrade --only-binary=:all: --python-version "$version" --implementation cp \
-    --abi "cp${version/./}" --abi abi3 --abi none "${platforms[@]}" -r requirements.txt
+    --abi "cp${version/./}" --abi abi3 --abi none "${platforms[@]}" -r requirements.txt || cannot "no wheels can be had"
 python3 -m pip install -q --no-deps --upgrade --target site "$source"
 
 # Where the kernel cannot start programs for Arm by itself, Python must start Python through qemu. No compiler is found:
@@ -53,7 +55,7 @@ cat > python <<SHELL
 export PYTHONPATH="$folder/hook:$folder/site" PYTHONNOUSERSITE=1 HOME="$folder/home" PATH="$folder/none" CXX=none
 export NUMBA_CACHE_DIR="\${NUMBA_CACHE_DIR:-$folder/compiled}" QEMU_LD_PREFIX="$folder/root"
 unset XDG_CACHE_HOME OPENBLAS_CORETYPE
-exec $(command -v qemu-aarch64-static) -L "$folder/root" "$folder/root/usr/bin/$python" "\$@"
+exec "$qemu" -L "$folder/root" "$folder/root/usr/bin/$python" "\$@"
 SHELL
 chmod +x python
 

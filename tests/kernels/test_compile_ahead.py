@@ -103,5 +103,5 @@ def test_few_missing_kernels_are_not_worth_a_process(tmp_path: Path, monkeypatch
 
 def test_code_for_another_processor_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     here = Job("module:kernel").line
-    monkeypatch.setattr(compile_ahead, "_processor", lambda: "another")
+    monkeypatch.setattr(compile_ahead, "_target", lambda: "another")
     assert Job("module:kernel").line != here

@@ -141,4 +141,4 @@ def test_the_table_has_a_line_a_layer_and_a_step(capsys: pytest.CaptureFixture[s
     model = models.build("googlenet", num_classes=10, init_weights=False)
     layers = [path for path, module in model.named_modules() if path and not isinstance(module, mg.nn.BatchNorm2d)]
     assert sorted(set(layers)) == sorted(set(first_words) & set(layers))
-    assert first_words[-4:] == ["1", "2", "minigrad", "PyTorch"]
+    assert first_words[-6:] == ["1", "2", "minigrad", "minigrad", "PyTorch", "PyTorch"]
