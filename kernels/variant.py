@@ -19,7 +19,7 @@ class Variant:
 
     `refuses(problem)` gives the reason why the variant cannot run a problem, or None where it can.
     `priority` decides between variants that can run; it may depend on the problem. Where it is negative, the
-    variant runs only if somebody asks for it by name, and no measurement chooses it: it is less accurate.
+    variant runs only where it is asked for by name, and no measurement chooses it: it is less accurate.
     `only_launches`: all that the function computes it computes in task kernels (`cpu.tasks`), so that a recording
     may keep these in its place.
     `unavailable()` gives the reason why the variant runs no problem at all on this machine, or None.

@@ -2,7 +2,7 @@
 
     with collecting() as needed:  # nothing is launched, and results hold no numbers
         train_one_step()
-    compile_ahead(needed)  # from now on they are on disk, for whichever process launches them
+    compile_ahead(needed)  # from now on they are on disk, for every process
 
 Numba compiles in one thread at a time, so there are several processes. Which kernels are on disk is written down
 beside them, a line each: Numba can tell only by loading the kernel.

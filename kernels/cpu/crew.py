@@ -2,9 +2,9 @@
 
 Waking a thread for a launch costs tens of microseconds, and a small kernel takes no longer. Here threads are woken
 once for a whole plan. Each goes through the launches in order: it takes tasks of a launch while there are any, and
-goes on to the next launch when all tasks of this one are done, by whomever. So a thread that comes late, or not at
-all, keeps nobody from getting through. Whoever has to wait looks again at once for some microseconds, and then
-gives way to other programs.
+goes on to the next launch when all tasks of this one are done, by whichever threads. A thread that comes late, or
+not at all, holds up no other. A thread that has to wait looks again at once for some microseconds, and then gives
+way to other programs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOOKS = 2000  # before giving way: about 100 microseconds
 def _adding(typing_context, counters, position, count):  # type: ignore[no-untyped-def]
     """counters[position] += count in one step; gives what was there before.
 
-    Whoever then reads the counter sees all that this thread wrote to memory before.
+    A thread that then reads the counter sees all that this one wrote to memory before.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:

@@ -1,4 +1,4 @@
-"""Whoever waits for kernels to be compiled sees how far it is."""
+"""A person who waits for kernels to be compiled sees how far that is."""
 
 from __future__ import annotations
 
