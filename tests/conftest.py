@@ -4,7 +4,6 @@ MINIGRAD_GPU_TESTS=stand-in runs the tests that need a GPU (pytest -m gpu) on a 
 in the emulator: not a proof of anything on a GPU, but of the tests.
 """
 
-import ctypes
 import os
 from collections.abc import Iterator
 
@@ -21,7 +20,7 @@ if os.environ.get("MINIGRAD_GPU_TESTS") == "stand-in":
     fake_cupy.install()
 
 # What was measured on this machine must not decide what a test sees.
-from minigrad.kernels.cpu.buffers import pool  # noqa: E402
+from claims.memory import give_memory_back  # noqa: E402
 from minigrad.kernels.registry import use_tuned  # noqa: E402
 from minigrad.kernels.tuned import Tuned  # noqa: E402
 
@@ -30,11 +29,9 @@ use_tuned(Tuned())
 
 @pytest.fixture(autouse=True, scope="module")
 def memory_goes_back() -> Iterator[None]:
-    """What a file's tests have freed goes back to the system: the suite then fits beside other programs."""
+    """What a file's tests have freed is free for others."""
     yield
-    pool.clear()
-    if os.name == "posix" and hasattr(ctypes.CDLL(None), "malloc_trim"):  # of glibc
-        ctypes.CDLL(None).malloc_trim(0)
+    give_memory_back()
 
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
