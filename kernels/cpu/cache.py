@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import caching
 from numba.core.caching import IndexDataCacheFile
 
 KERNELS = Path(__file__).parents[1]
@@ -81,20 +82,17 @@ class _LockedIndex(IndexDataCacheFile):
             super().save(key, data)
 
 
-def lock_index(compiled: Any) -> None:
-    """Let a function that Numba caches add to its index alone."""
-    compiled._cache._cache_file.__class__ = _LockedIndex
-
-
 @contextmanager
 def kept_in_folder() -> Iterator[None]:
     """Functions that Numba is told to cache inside this `with` block are kept in `folder()`."""
     before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
     numba.config.CACHE_DIR = str(folder())  # type: ignore[attr-defined]
+    caching.IndexDataCacheFile = _LockedIndex  # type: ignore[misc]
     try:
         yield
     finally:
         numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
+        caching.IndexDataCacheFile = IndexDataCacheFile  # type: ignore[misc]
 
 
 @contextmanager

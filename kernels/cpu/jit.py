@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import MinigradError, ThreadsError
 from . import processor  # noqa: F401  (Numba keeps what it compiles for from its first function on)
-from .cache import kept_in_folder, lock_index
+from .cache import kept_in_folder
 
 ENVIRONMENT_VARIABLE = "MINIGRAD_NUM_THREADS"
 
@@ -34,7 +34,6 @@ thread_listeners: list[Callable[[], None]] = []
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     with kept_in_folder():
         compiled: Callable[..., Any] = numba.njit(cache=True, error_model="numpy", **options)(function)
-    lock_index(compiled)
     return compiled
 
 

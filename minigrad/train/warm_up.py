@@ -1,8 +1,7 @@
-"""Compiling every kernel that a run needs before the run, and saying so.
+"""A step that needs every kernel of a run, before the run: to list them, or to compile them and say so.
 
-A step on a copy of the model, with noise for images, asks for all of them. A first step launches nothing and tells
-what there is to compile, which all cores then do; a second one launches what is on disk by now, and compiles what
-else there is. Nothing of the run is touched: not the weights, not the statistics, not the random numbers.
+It is taken on a copy of the model, with noise for images. Nothing of the run is touched: not the weights, not the
+statistics, not the random numbers.
 """
 
 from __future__ import annotations

@@ -88,6 +88,16 @@ def test_a_kernel_that_no_other_process_can_import_is_left_to_its_first_launch()
     assert all("local" not in job.name for job in missing(needed))
 
 
+def test_one_process_at_a_time_adds_to_an_index_of_numbas(tmp_path: Path) -> None:
+    @task_kernel
+    def local(task, tasks, x):  # type: ignore[no-untyped-def]
+        x[task] = 1
+
+    entry = local.compile((np.zeros(1),))
+    for compiled in (entry, local._kernel):
+        assert isinstance(compiled._cache._cache_file, cache._LockedIndex)
+
+
 def test_a_job_that_fails_keeps_no_other_from_being_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "folder", lambda: tmp_path)
     monkeypatch.setattr(cache, "home", lambda: tmp_path)

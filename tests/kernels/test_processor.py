@@ -26,6 +26,7 @@ widest = max(bytes for name, bytes in {"zmm": 64, "ymm": 32, "xmm": 16}.items() 
 print(processor())
 print(NAME, VECTOR_BYTES, VECTOR_REGISTERS, TILE_ROWS, widest)
 """
+# Vector bytes, registers, rows of a tile, and the widest vector in Numba's own loops (AVX-512's may differ).
 WIDTHS = {"x86-64": "16 16 4 16", "haswell": "32 16 4 32", "skylake-avx512": "64 32 8"}
 
 
@@ -40,7 +41,6 @@ def run(program: str, level: str) -> subprocess.CompletedProcess[str]:
 def test_vectors_tiles_and_what_numba_emits_follow_the_variable(level: str) -> None:
     if level not in processor.levels():
         pytest.skip(f"this processor is no {level}")
-    # Numba's own loops need not use the widest vectors there are.
     name, widths = run(PROGRAM, level).stdout.splitlines()
     assert name.endswith(f" as {level}")
     assert widths.startswith(f"{level} {WIDTHS[level]}")
